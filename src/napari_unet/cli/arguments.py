@@ -67,6 +67,7 @@ def add_commands(commands: Any) -> None:
         _add_denoise,
         _add_evaluate,
         _add_link,
+        _add_classify,
         _add_convert,
         _add_export,
         _add_import_model,
@@ -219,6 +220,37 @@ def _add_link(commands: Any) -> None:
     for name, setting in declared(LinkConfig).items():
         more = {"metavar": "IOU"} if name == "minimum_overlap" else {}
         _add_setting(link, setting, setting.default, **more)
+
+
+def _add_classify(commands: Any) -> None:
+    classify = _add_command(
+        commands, "classify", "tell the classes of finished objects, learned from a few examples"
+    )
+    classify.add_argument("--labels", required=True, help="the objects", **_PATHS)
+    classify.add_argument(
+        "--images",
+        help="their images, paired by file name: intensities of all channels and texture count; "
+        "without them sizes, shapes and neighbours alone",
+        **_PATHS,
+    )
+    classify.add_argument(
+        "--classifier",
+        metavar="FILE",
+        help="saved classifier of objects (.json); with --examples the file to write (default: "
+        "objects.classifier.json in the folder of the results)",
+    )
+    classify.add_argument(
+        "--examples",
+        metavar="CSV",
+        help="learn from a table: class, index (the object's number), and image (a file's name) "
+        "where there are several, frame in movies",
+    )
+    classify.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the tables and class images"
+    )
+    _add_shared(classify, "--overwrite")
+    classify.add_argument("--axes", help="axes of the labels: YX, ZYX, TYX, TZYX; else as they say")
+    _add_shared(classify, "--pixel-size")
 
 
 def _add_convert(commands: Any) -> None:

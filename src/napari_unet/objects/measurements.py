@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Shapes need a convex hull per object: 5000 of them take some seconds.
 _MOST_SHAPES = 5000
 MEASURABLE_AXES = ("YX", "ZYX", "TYX", "TZYX")
-_SIZE = "size"  # a column, until it is an area or a volume
+SIZE = "size"  # a column, until it is an area or a volume
 _POWER = {2: "²", 3: "³"}
 
 
@@ -70,14 +70,8 @@ def measure(
     >>> nu.measure(labels, pixel_size={"Y": 0.5, "X": 0.5})["area (µm²)"]
     array([3.])
     """
-    labels = check_labels(labels)
+    labels, axes = check_labels(labels), measurable_axes(labels, axes)
     check_pixel_size(pixel_size)
-    axes = axes or {2: "YX", 3: "ZYX", 4: "TZYX"}.get(labels.ndim, "")
-    if axes not in MEASURABLE_AXES or len(axes) != labels.ndim:
-        raise LabelsError(
-            f"Labels of shape {labels.shape} and axes {axes!r} cannot be measured; use "
-            f"{', '.join(MEASURABLE_AXES)}, without channels."
-        )
     return measure_objects(
         labels,
         image,
@@ -86,6 +80,17 @@ def measure(
         units=["µm" if axis in pixel_size else "pixel" for axis in axes],
         spatial_ndim=3 if "Z" in axes else 2,
     )
+
+
+def measurable_axes(labels: IntArray, axes: str | None) -> str:
+    """Return the axes of labels, by their number where none are named; see `measure`."""
+    axes = axes or {2: "YX", 3: "ZYX", 4: "TZYX"}.get(labels.ndim, "")
+    if axes not in MEASURABLE_AXES or len(axes) != labels.ndim:
+        raise LabelsError(
+            f"Labels of shape {labels.shape} and axes {axes!r} cannot be measured; use "
+            f"{', '.join(MEASURABLE_AXES)}, without channels."
+        )
+    return axes
 
 
 def channel_axis_beside(image_shape: Sequence[int], labels_shape: Sequence[int]) -> int | None:
@@ -143,24 +148,19 @@ def measure_objects(
             f"Labels {labels.shape} have too few axes for {spatial_ndim}D objects; measure in "
             f"{labels.ndim}D."
         )
-    _check_image(labels, image, channel_axis)
+    check_image(labels, image, channel_axis)
     frame_shape = labels.shape[: labels.ndim - spatial_ndim]
     tables: list[Columns] = []
     n_rows = 0
-    for flat, frame in enumerate(np.ndindex(*frame_shape)):
-        plane = labels[frame]
-        numbers = np.unique(plane)
-        numbers = numbers[numbers > 0]
+    for flat, (frame, numbers, ranks) in enumerate(frames_of(labels, spatial_ndim)):
         n_rows += len(numbers)
-        # Numbers may be sparse and huge: from here on they are counted from 1.
-        ranks = np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
-        table = {"index": numbers, "frame": np.full(len(numbers), flat), **_places(ranks)}
-        table |= _intensities(ranks, list(_channels_of(image, channel_axis, frame)))
+        table = {"index": numbers, "frame": np.full(len(numbers), flat), **places_of(ranks)}
+        table |= intensities_of(ranks, list(channels_of(image, channel_axis, frame)))
         if spatial_ndim == 2 and n_rows <= _MOST_SHAPES:
             table |= _shapes_of(ranks)
         tables.append(table)
-    columns = _joined(tables)
-    frame_numbers, size = columns.pop("frame"), columns.pop(_SIZE)
+    columns = joined(tables)
+    frame_numbers, size = columns.pop("frame"), columns.pop(SIZE)
     return {
         "index": columns.pop("index"),
         **({"frame": frame_numbers} if frame_shape else {}),
@@ -169,7 +169,22 @@ def measure_objects(
     }
 
 
-def _check_image(labels: IntArray, image: ArrayLike | None, channel_axis: int | None) -> None:
+def frames_of(
+    labels: IntArray, spatial_ndim: int
+) -> Iterator[tuple[tuple[int, ...], IntArray, NDArray[np.intp]]]:
+    """Yield where each frame is, the numbers in it, and its pixels counted from 1 in their order.
+
+    Numbers may be sparse and huge.
+    """
+    for frame in np.ndindex(*labels.shape[: labels.ndim - spatial_ndim]):
+        plane = labels[frame]
+        numbers = np.unique(plane)
+        numbers = numbers[numbers > 0]
+        yield frame, numbers, np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
+
+
+def check_image(labels: IntArray, image: ArrayLike | None, channel_axis: int | None) -> None:
+    """Refuse, by ImageError, an image of another shape than the labels."""
     if image is None:
         return
     shape = tuple(image.shape)
@@ -182,12 +197,12 @@ def _check_image(labels: IntArray, image: ArrayLike | None, channel_axis: int | 
         )
 
 
-def _places(ranks: NDArray[np.intp]) -> Columns:
+def places_of(ranks: NDArray[np.intp]) -> Columns:
     """Return size, centroid, and whether it touches the border, of the objects 1..N of a frame."""
     where = np.nonzero(ranks)
     of = ranks[where] - 1
     size = np.bincount(of)
-    columns: Columns = {_SIZE: size}
+    columns: Columns = {SIZE: size}
     edge = np.zeros(of.shape, bool)
     names = "zyx"[-ranks.ndim :]
     for name, coordinate, length in zip(names, where, ranks.shape, strict=True):
@@ -198,7 +213,8 @@ def _places(ranks: NDArray[np.intp]) -> Columns:
     return columns
 
 
-def _intensities(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) -> Columns:
+def intensities_of(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) -> Columns:
+    """Return mean, least and largest grey value of the objects 1..N of a frame, per channel."""
     inside = ranks > 0
     of = ranks[inside] - 1
     n_objects = int(ranks.max(initial=0))
@@ -206,8 +222,9 @@ def _intensities(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) -> C
     for channel, pixels in enumerate(channels):
         values = pixels[inside].astype(np.float64)
         low, high = np.full(n_objects, np.inf), np.full(n_objects, -np.inf)
-        np.minimum.at(low, of, values)
-        np.maximum.at(high, of, values)
+        with np.errstate(invalid="ignore"):  # NaN stays NaN
+            np.minimum.at(low, of, values)
+            np.maximum.at(high, of, values)
         suffix = f" {channel}" if len(channels) > 1 else ""
         columns[f"mean intensity{suffix}"] = np.bincount(of, values) / np.bincount(of)
         columns[f"min intensity{suffix}"] = low
@@ -215,9 +232,10 @@ def _intensities(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) -> C
     return columns
 
 
-def _channels_of(
+def channels_of(
     image: ArrayLike | None, channel_axis: int | None, frame: tuple[int, ...]
 ) -> Iterator[NDArray[Any]]:
+    """Yield the channels of one frame of an image, each of the shape of the frame's labels."""
     if image is None:
         return
     if channel_axis is None:
@@ -261,7 +279,7 @@ def _shapes_of(ranks: NDArray[np.intp]) -> Columns:
     return table
 
 
-def _joined(tables: Sequence[Columns]) -> Columns:
+def joined(tables: Sequence[Columns]) -> Columns:
     """Join the rows of all frames, by object; columns that one of them lacks are left out."""
     common = [name for name in tables[0] if all(name in table for table in tables)]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in common}
