@@ -98,7 +98,8 @@ def object_classifier(
 def _described(
     labels: IntArray, image: ArrayLike | None, axes: str | None, pixel_size: PixelSize
 ) -> Columns:
-    labels, axes = check_labels(labels), measurable_axes(labels, axes)
+    labels = check_labels(labels)
+    axes = measurable_axes(labels, axes)
     check_pixel_size(pixel_size)
     channel_axis = None if image is None else channel_axis_beside(image.shape, labels.shape)
     scale = [pixel_size.get(axis, 1.0) for axis in axes]

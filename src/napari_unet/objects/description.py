@@ -20,7 +20,7 @@ from napari_unet.objects.measurements import (
     check_image,
     frames_of,
     intensities_of,
-    joined,
+    one_table,
     places_of,
 )
 
@@ -64,7 +64,7 @@ def describe_objects(
         channels = list(channels_of(image, channel_axis, frame))
         table = {"index": numbers, "frame": np.full(len(numbers), flat)}
         tables.append(table | _described(ranks, channels, pixel))
-    return joined(tables)
+    return one_table(tables)
 
 
 def _described(ranks: Ranks, channels: list[NDArray[Any]], pixel: NDArray[np.float64]) -> Columns:

@@ -70,7 +70,8 @@ def measure(
     >>> nu.measure(labels, pixel_size={"Y": 0.5, "X": 0.5})["area (µm²)"]
     array([3.])
     """
-    labels, axes = check_labels(labels), measurable_axes(labels, axes)
+    labels = check_labels(labels)
+    axes = measurable_axes(labels, axes)
     check_pixel_size(pixel_size)
     return measure_objects(
         labels,
@@ -159,7 +160,7 @@ def measure_objects(
         if spatial_ndim == 2 and n_rows <= _MOST_SHAPES:
             table |= _shapes_of(ranks)
         tables.append(table)
-    columns = joined(tables)
+    columns = one_table(tables)
     frame_numbers, size = columns.pop("frame"), columns.pop(SIZE)
     return {
         "index": columns.pop("index"),
@@ -279,7 +280,7 @@ def _shapes_of(ranks: NDArray[np.intp]) -> Columns:
     return table
 
 
-def joined(tables: Sequence[Columns]) -> Columns:
+def one_table(tables: Sequence[Columns]) -> Columns:
     """Join the rows of all frames, by object; columns that one of them lacks are left out."""
     common = [name for name in tables[0] if all(name in table for table in tables)]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in common}
