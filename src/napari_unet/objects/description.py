@@ -16,10 +16,10 @@ from scipy.spatial import cKDTree
 
 from napari_unet.objects.measurements import (
     SIZE,
-    channels_of,
-    check_image,
-    frames_of,
+    channels_in_frame,
+    check_image_of_labels,
     intensities_of,
+    objects_by_frame,
     one_table,
     places_of,
 )
@@ -56,12 +56,12 @@ def describe_objects(
     and frame, ordered as there: "index", "frame" (flat), and columns of floats, which are NaN where
     an object has no such property, for example a neighbour.
     """
-    check_image(labels, image, channel_axis)
+    check_image_of_labels(labels, image, channel_axis)
     lengths = np.array([abs(float(each)) for each in scale][-spatial_ndim:] or [1.0] * spatial_ndim)
     pixel = lengths / lengths[-1]
     tables = []
-    for flat, (frame, numbers, ranks) in enumerate(frames_of(labels, spatial_ndim)):
-        channels = list(channels_of(image, channel_axis, frame))
+    for flat, (frame, numbers, ranks) in enumerate(objects_by_frame(labels, spatial_ndim)):
+        channels = list(channels_in_frame(image, channel_axis, frame))
         table = {"index": numbers, "frame": np.full(len(numbers), flat)}
         tables.append(table | _described(ranks, channels, pixel))
     return one_table(tables)

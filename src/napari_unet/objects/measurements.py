@@ -149,14 +149,14 @@ def measure_objects(
             f"Labels {labels.shape} have too few axes for {spatial_ndim}D objects; measure in "
             f"{labels.ndim}D."
         )
-    check_image(labels, image, channel_axis)
+    check_image_of_labels(labels, image, channel_axis)
     frame_shape = labels.shape[: labels.ndim - spatial_ndim]
     tables: list[Columns] = []
     n_rows = 0
-    for flat, (frame, numbers, ranks) in enumerate(frames_of(labels, spatial_ndim)):
+    for flat, (frame, numbers, ranks) in enumerate(objects_by_frame(labels, spatial_ndim)):
         n_rows += len(numbers)
         table = {"index": numbers, "frame": np.full(len(numbers), flat), **places_of(ranks)}
-        table |= intensities_of(ranks, list(channels_of(image, channel_axis, frame)))
+        table |= intensities_of(ranks, list(channels_in_frame(image, channel_axis, frame)))
         if spatial_ndim == 2 and n_rows <= _MOST_SHAPES:
             table |= _shapes_of(ranks)
         tables.append(table)
@@ -170,7 +170,7 @@ def measure_objects(
     }
 
 
-def frames_of(
+def objects_by_frame(
     labels: IntArray, spatial_ndim: int
 ) -> Iterator[tuple[tuple[int, ...], IntArray, NDArray[np.intp]]]:
     """Yield where each frame is, the numbers in it, and its pixels counted from 1 in their order.
@@ -184,7 +184,9 @@ def frames_of(
         yield frame, numbers, np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
 
 
-def check_image(labels: IntArray, image: ArrayLike | None, channel_axis: int | None) -> None:
+def check_image_of_labels(
+    labels: IntArray, image: ArrayLike | None, channel_axis: int | None
+) -> None:
     """Refuse, by ImageError, an image of another shape than the labels."""
     if image is None:
         return
@@ -233,7 +235,7 @@ def intensities_of(ranks: NDArray[np.intp], channels: Sequence[NDArray[Any]]) ->
     return columns
 
 
-def channels_of(
+def channels_in_frame(
     image: ArrayLike | None, channel_axis: int | None, frame: tuple[int, ...]
 ) -> Iterator[NDArray[Any]]:
     """Yield the channels of one frame of an image, each of the shape of the frame's labels."""
