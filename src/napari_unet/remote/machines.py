@@ -54,13 +54,14 @@ def connected_to(on: str, trusted: bool, run: str = "") -> Iterator[Machine]:
     with way as (address, security):
         options = {} if security is None else {"security": security}
         try:
-            client = Client(  # type: ignore[no-untyped-call]
+            with Client(  # type: ignore[no-untyped-call]
                 address, timeout=_CONNECT_SECONDS, set_as_default=False, **options
-            )
-        except ValueError as error:  # tornado's, where the other end is closed meanwhile
+            ) as client:
+                yield _chosen(client, on, run)
+        except ValueError as error:  # tornado's, where the other end closes while dask connects
+            if "IOStream" not in str(error):
+                raise
             raise ConnectionError(first_line(error)) from error
-        with client:
-            yield _chosen(client, on, run)
 
 
 def check_address(on: str, trusted: bool) -> None:
