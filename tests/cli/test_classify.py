@@ -78,8 +78,25 @@ def test_the_classifier_is_saved_and_used_again(capsys: Capture, folder: Path) -
     )
     classify(capsys, folder, "--classifier", first["classifier"], "--output", folder / "again")
     assert Path(first["classifier"]).name == "objects.classifier.json"
-    for name in ("a.csv", "b.csv"):
+    for name in ("a.tif", "b.tif", "b.csv"):
         assert (folder / "again" / name).read_bytes() == (folder / "out" / name).read_bytes()
+
+
+def test_the_table_says_which_classes_were_given(capsys: Capture, folder: Path) -> None:
+    classify(capsys, folder, "--examples", folder / "examples.csv", "--output", folder / "out")
+    with (folder / "out" / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["example"] for row in csv.DictReader(file)] == ["small", "big"] * 2
+
+
+def test_what_was_learned_before_counts_beside_new_examples(capsys: Capture, folder: Path) -> None:
+    first = classify(
+        capsys, folder, "--examples", folder / "examples.csv", "--output", folder / "out"
+    )
+    (folder / "more.csv").write_text("image,index,class\nb.tif,1,odd\n")
+    more = ["--classifier", first["classifier"], "--examples", folder / "more.csv"]
+    again = classify(capsys, folder, *more, "--output", folder / "again")
+    assert again["examples"] == 5
+    assert classes_in(folder / "again" / "b.csv") == ["odd", "small"]
 
 
 def test_labels_alone_are_classified_by_size_and_shape(capsys: Capture, folder: Path) -> None:

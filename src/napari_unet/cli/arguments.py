@@ -236,14 +236,14 @@ def _add_classify(commands: Any) -> None:
     classify.add_argument(
         "--classifier",
         metavar="FILE",
-        help="saved classifier of objects (.json); with --examples the file to write (default: "
-        "objects.classifier.json in the folder of the results)",
+        help="saved classifier of objects (.json); with --examples both count",
     )
     classify.add_argument(
         "--examples",
         metavar="CSV",
         help="learn from a table: class, index (the object's number), and image (a file's name) "
-        "where there are several, frame in movies",
+        "where there are several, frame in movies; the classifier is saved with the results, as "
+        "objects.classifier.json",
     )
     classify.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the tables and class images"

@@ -33,8 +33,9 @@ from napari_unet.objects.classifier import ObjectClassifier, class_image
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    Given = dict[tuple[int, int], str]
     Pairs = Sequence[tuple[Path | None, Path]]
 
 
@@ -44,22 +45,23 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         raise ConfigError("Nothing says what the classes are: give --classifier or --examples.")
     options.pixel_size = given_pixel_size(options.pixel_size)
     pairs, output = _pairs(options), Path(options.output).expanduser()
-    file = Path(options.classifier or output / "objects.classifier.json").expanduser()
-    made = [_tables(labels, output) for _, labels in pairs]
-    read = [path for pair in pairs for path in pair if path]
-    targets = [target for each in made for target in each]
+    read = [Path(each).expanduser() for each in (options.classifier, options.examples) if each]
+    file = output / "objects.classifier.json" if options.examples else read[0]
+    targets = [target for _, labels in pairs for target in _tables(labels, output)]
     targets += [file] if options.examples else []
-    read += [Path(options.examples).expanduser()] if options.examples else [file]
+    read += [path for pair in pairs for path in pair if path]
     check_targets(targets, read, "another folder", overwrite=options.overwrite)
     make_output_folder(output)
-    classifier = _learned(pairs, options) if options.examples else load_classifier(file)
+    given = _examples(pairs, options.examples) if options.examples else {}
+    known = [load_classifier(options.classifier)] if options.classifier else []
+    classifier = reduce(ObjectClassifier.with_examples, [*known, *_learned(pairs, given, options)])
     classifier.check_examples()
     if options.examples:
         save_classifier(classifier, file)
     rows, failed = one_by_one(
         pairs,
         lambda pair: pair[1],
-        lambda pair: _classify(*pair, classifier, output, options),
+        lambda pair: _classify(*pair, classifier, given.get(pair[1], {}), output, options),
         None if options.json else _print_row,
     )
     report: dict[str, Any] = {"classified": rows, "failed": failed, "classifier": str(file)}
@@ -92,37 +94,49 @@ def _opened(
     return found | {"pixel_size": size}, axes
 
 
-def _learned(pairs: Pairs, options: argparse.Namespace) -> ObjectClassifier:
-    """Learn from the examples of a table, on the files that it names."""
-    examples = read_examples(Path(options.examples).expanduser())
-    learned, left = [], dict(examples)
+def _examples(pairs: Pairs, table: str) -> dict[Path, Given]:
+    """Return the examples of a table by the labels that they are on."""
+    left = read_examples(Path(table).expanduser())
+    found: dict[Path, Given] = {}
     for image, labels in pairs:
-        names = [
-            name for path in (image, labels) if path for name in (name_of(path), stem_of(path))
-        ]
+        paths = [path for path in (image, labels) if path]
+        names = [name for path in paths for name in (name_of(path), stem_of(path))]
         names += [""] if len(pairs) == 1 else []
         mine = {key: of for name in names for key, of in left.pop(name, {}).items()}
-        if mine:
-            learned.append(object_classifier(**_opened(image, labels, options)[0], examples=mine))
+        found |= {labels: mine} if mine else {}
     if left:
         named = ", ".join(repr(name) for name in list(left)[:10])
         raise FileProblemError(
-            f"{options.examples} has examples of {named}, which is none of the files; write the "
-            "names of the label files into its column image."
+            f"{table} has examples of {named}, which is none of the files; write the names of the "
+            "label files into its column image."
         )
-    return reduce(ObjectClassifier.with_examples, learned)
+    return found
+
+
+def _learned(
+    pairs: Pairs, given: Mapping[Path, Given], options: argparse.Namespace
+) -> list[ObjectClassifier]:
+    return [
+        object_classifier(**_opened(image, labels, options)[0], examples=given[labels])
+        for image, labels in pairs
+        if labels in given
+    ]
 
 
 def _classify(
     image: Path | None,
     labels: Path,
     classifier: ObjectClassifier,
+    given: Given,
     output: Path,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     arguments, axes = _opened(image, labels, options)
     columns = classify_objects(**arguments, classifier=classifier)
-    columns.pop("example")
+    frames = columns.get("frame", np.zeros(len(columns["index"]), int))
+    for row, key in enumerate(zip(columns["index"].tolist(), frames.tolist(), strict=True)):
+        if key in given:
+            columns["class"][row] = columns["example"][row] = given[key]
     table, picture = _tables(labels, output)
     write_csv(columns, table)
     values = [1 + classifier.names.index(name) for name in columns["class"].tolist()]
