@@ -22,9 +22,11 @@ from napari_unet.io.files import find_images, read_image
 from napari_unet.io.locks import locked
 from napari_unet.model import devices as precision
 from napari_unet.model.trained import TrainedNetwork
+from napari_unet.prediction import partial as partial_module
 from napari_unet.prediction import tiles
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.files import identity_of
+from napari_unet.prediction.journal import SCRATCH
 from napari_unet.prediction.partial import PartialResult, partial_folder
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.results import (
@@ -343,6 +345,27 @@ def test_what_a_former_version_began_is_predicted_anew(tmp_path: Path) -> None:
     (partial_folder(target) / ".scratch" / "zarr.json").unlink()
     rest, result = store(image, target)
     assert (tiles_in(rest), result.complete) == (9, True)
+
+
+@pytest.mark.fault(59)
+def test_a_folder_that_somebody_amid_a_write_makes_once_more_is_thrown_away_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, target = noise(70, 90), tmp_path / "out.zarr"
+    store(image, target, **stopping(2))
+    created: list[Path] = []
+    create = partial_module._create
+
+    def made_again(result: PartialResult, pixel_size: Any) -> None:
+        create(result, pixel_size)
+        if not created:
+            (result.folder / SCRATCH).mkdir()
+        created.append(result.folder)
+
+    monkeypatch.setattr(partial_module, "_create", made_again)
+    _, result = store(image + 1, target)
+    assert (result.complete, len(created)) == (True, 2)
+    np.testing.assert_array_equal(read_image(target).array[:], predict(MODEL, image + 1)[1].array)
 
 
 @pytest.mark.fault(59)

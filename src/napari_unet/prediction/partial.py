@@ -274,10 +274,7 @@ def open_partial(
     try:
         begun = note.exists() and (scratch / METADATA).exists()  # earlier versions had no copy
         if not begun or note.read_text(encoding="utf-8") != order:
-            _throw_away(folder)
-            _create(result, pixel_size)
-            scratch.mkdir()
-            (scratch / METADATA).write_bytes((folder / METADATA).read_bytes())
+            _begin_anew(result, pixel_size)
         (scratch / _WRITER).write_text(result.token, encoding="ascii")
         result.journal.begin()
         if not note.exists():
@@ -288,6 +285,26 @@ def open_partial(
             f"{why_not_written(folder, error)} Choose another folder."
         ) from error
     return result
+
+
+def _begin_anew(result: PartialResult, pixel_size: PixelSize) -> None:
+    """Make the folder without what another order has left in it.
+
+    Who is amid a write there makes a folder once more after it was thrown away.
+    """
+    folder, scratch = result.folder, result.folder / SCRATCH
+    for pause in (*_PAUSES, None):
+        _throw_away(folder)
+        try:
+            _create(result, pixel_size)
+            scratch.mkdir()
+        except FileExistsError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            break
+    (scratch / METADATA).write_bytes((folder / METADATA).read_bytes())
 
 
 def _throw_away(folder: Path) -> None:
