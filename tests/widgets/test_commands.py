@@ -22,6 +22,7 @@ from napari_unet.widgets.annotate.dock import AnnotateWidget
 from napari_unet.widgets.common import dock
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.denoise.work import maker_of
 from napari_unet.widgets.predict.dock import PredictWidget
 from napari_unet.widgets.segment import suggest
 from napari_unet.widgets.segment.dock import SegmentWidget
@@ -157,8 +158,10 @@ def test_stop_says_where_nothing_is_under_way(viewer: Any) -> None:
     assert told() == "Nothing is being trained or predicted."
 
 
-def test_stop_ends_what_is_under_way(viewer: Any, qtbot: Any) -> None:
-    task = session_of(viewer).prediction
+@pytest.mark.parametrize("which", ["prediction", "denoising"])
+def test_stop_ends_what_is_under_way(which: str, viewer: Any, qtbot: Any) -> None:
+    session = session_of(viewer)
+    task = maker_of(session).task if which == "denoising" else session.prediction
 
     def work(stop: Any) -> Any:
         while not stop.wait(0.01):

@@ -25,6 +25,7 @@ from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import unwrapped
 from napari_unet.widgets.common.preferences import PLUGIN
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.denoise.work import maker_of
 from napari_unet.widgets.predict.dock import PredictWidget
 from napari_unet.widgets.segment.dock import SegmentWidget
 from napari_unet.widgets.train.dock import TrainWidget
@@ -116,12 +117,13 @@ def _train(goes_on: bool) -> None:
 
 
 def stop() -> None:
-    """Stop training and prediction; what is finished is kept."""
+    """Stop training, prediction and denoising; what is finished is kept."""
     viewer = _viewer()
     if viewer is None:
         return
     session = session_of(viewer)
-    under_way = [task for task in (session.training, session.prediction) if task.running]
+    tasks = session.training, session.prediction, maker_of(session).task
+    under_way = [task for task in tasks if task.running]
     for task in under_way:
         task.stop()
     if not under_way:
