@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
-from napari_unet.widgets.predict.options import AxesRow, alternatives
+from napari_unet.widgets.common.axes_row import AxesRow, alternatives
 
 from .conftest import HAND, Desk, disks
 from .test_predict import predict_with, untrained

@@ -9,13 +9,13 @@ import pytest
 import tifffile
 from napari.layers import Image, Labels
 
+from napari_unet.widgets.common.axes_row import AxesChip
 from napari_unet.widgets.common.file_axes import (
     ImageDescription,
     axes_in_layer,
     describe_image,
     describe_layer,
 )
-from napari_unet.widgets.predict.options import AxesChip
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,6 +16,7 @@ from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
 from napari_unet.widgets.annotate.weight_map import show_weights, weighing
+from napari_unet.widgets.common.axes_row import AxesRow
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     Note,
@@ -29,7 +30,6 @@ from napari_unet.widgets.common.file_axes import FileAxes
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.task import Failed, Outcome
-from napari_unet.widgets.predict.options import AxesRow
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels

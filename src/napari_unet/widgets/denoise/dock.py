@@ -21,6 +21,7 @@ from napari_unet.tasks import DENOISE, IMAGE, task_of
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import StepDone, Validated
+from napari_unet.widgets.common.axes_row import AxesRow
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     MODEL_FILES,
@@ -39,7 +40,6 @@ from napari_unet.widgets.common.placement import kept_axes
 from napari_unet.widgets.common.preferences import preferred
 from napari_unet.widgets.common.task import Finished, Outcome
 from napari_unet.widgets.denoise.work import layer_over, made_of, maker_of
-from napari_unet.widgets.predict.options import AxesRow
 from napari_unet.widgets.predict.work import check_size
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QMenu, QPushButton
 
 from napari_unet.prediction.results import Prediction
 from napari_unet.widgets.annotate.target import PaintTarget
+from napari_unet.widgets.common.axes_row import AxesChip
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     Note,
@@ -26,7 +27,7 @@ from napari_unet.widgets.common.task import Failed
 from napari_unet.widgets.predict.correct import TOOLS
 from napari_unet.widgets.predict.link import LinkPanel
 from napari_unet.widgets.predict.measure import MeasurePanel
-from napari_unet.widgets.predict.options import AxesChip, PredictOptions
+from napari_unet.widgets.predict.options import PredictOptions
 from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
 from napari_unet.widgets.predict.start import PredictionStarter
