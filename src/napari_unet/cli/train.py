@@ -241,8 +241,9 @@ def _trained(
     group: ProcessGroup,
 ) -> TrainingResult:
     with stop_on_interrupt(STOPPING if group.first else "") as stop:
-        events = train_network(data, config, stop, previous, options.started, group=group)
-        if options.on:
+        if not options.on:
+            events = train_network(data, config, stop, previous, options.started, group=group)
+        else:
             events = train_on(options.on, options.trust_cluster, data, config, stop, previous)
         if not group.first:
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +121,9 @@ class LiveView:
         trainer = self._trainer
         factors = plane_factors(ndim, trainer.data.binning)
         precision = choose_precision(trainer.config.precision, trainer.device)
-        if trainer.classifier is None:
+        classifier = trainer.classifier
+        if classifier is None:
             return Runner.of(self._network(), trainer.device, precision, factors)
-        classifier = replace(trainer.classifier, factors=factors)
         if not trainer.share_of_network:
             return classifier
         newest = Runner.of(trainer.averaged_network, trainer.device, precision, factors)

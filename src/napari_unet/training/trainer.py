@@ -389,15 +389,17 @@ class Trainer:
     @property
     def classifier(self) -> PixelClassifier | None:
         """The pixel classifier, as long as it counts beside the network in what is shown."""
-        return None if self.share_of_network >= 1 else self.teachers.classifier
+        found = self.teachers.classifier
+        if found is None or self.share_of_network >= 1:
+            return None
+        return replace(found, factors=plane_factors(self.config.ndim, self.data.binning))
 
     @property
     def beside(self) -> Beside | None:
         """What counts beside the network in what is shown, if anything does."""
-        if self.classifier is None:
+        classifier = self.classifier
+        if classifier is None:
             return None
-        factors = plane_factors(self.config.ndim, self.data.binning)
-        classifier = replace(self.classifier, factors=factors)
         return partial(said_together, classifier, self.share_of_network)
 
     @property

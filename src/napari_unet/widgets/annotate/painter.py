@@ -41,12 +41,10 @@ class Painter(QObject):
     """
 
     changed: Final = Signal()  # the classes of the layer: their names, colours, or which there are
-    told: Final = Signal(
-        str
-    )  # why nothing is painted: once, in the dock, however often it is tried
-    brush_taken: Final = Signal(
-        object
-    )  # the number it paints, 0 erases; may exceed Qt's 32-bit int
+    # Why nothing is painted: once, in the dock, however often it is tried.
+    told: Final = Signal(str)
+    # The number that the brush paints, 0 erases; it may exceed Qt's 32-bit int.
+    brush_taken: Final = Signal(object)
 
     def __init__(
         self,
