@@ -198,9 +198,9 @@ def _deformed(image: Picture, labels: NDArray[Any]) -> tuple[Picture, Picture]:
     around = tuple(slice(each.start - _MARGIN, each.stop + 1 + _MARGIN) for each in _CROP)
     positions = deformation.positions(labels[_CROP].shape, torch.device("cpu"))[None]
     planes = np.moveaxis(image[around], -1, 0).astype(np.float32)
-    bent = np.moveaxis(sample_smooth(torch.from_numpy(planes)[None], positions)[0].numpy(), 0, -1)
+    bent = np.moveaxis(sample_smooth([torch.from_numpy(planes)[None]], positions)[0].numpy(), 0, -1)
     marks = np.stack([labels[around], grid[around]]).astype(np.float32)
-    bent_labels, bent_grid = sample_nearest(torch.from_numpy(marks)[None], positions)[0].numpy()
+    bent_labels, bent_grid = sample_nearest([torch.from_numpy(marks)[None]], positions)[0].numpy()
     before = _gridded(_outlined(image[_CROP], labels[_CROP]), grid[_CROP])
     shown = _outlined(np.rint(bent).astype(np.uint8), bent_labels.astype(int))
     return before, _gridded(shown, bent_grid)

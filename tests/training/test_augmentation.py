@@ -233,7 +233,7 @@ def sampled_places(*shape: int) -> NDArray[np.float32]:
 def test_smooth_samples_equal_linear_interpolation_by_scipy(shape: tuple[int, ...]) -> None:
     region = generator(2).normal(size=shape).astype(np.float32)
     places = sampled_places(*shape)
-    sampled = sample_smooth(torch.from_numpy(region)[None, None], planes(places))
+    sampled = sample_smooth([torch.from_numpy(region)[None, None]], planes(places))
     where = np.moveaxis(places + np.array([(size - 1) / 2 for size in shape]), -1, 0)
     expected = ndimage.map_coordinates(region, where, order=1, mode="nearest")
     np.testing.assert_allclose(sampled[0, 0], expected, atol=1e-4)
@@ -243,7 +243,7 @@ def test_smooth_samples_equal_linear_interpolation_by_scipy(shape: tuple[int, ..
 def test_nearest_samples_equal_those_of_scipy(shape: tuple[int, ...]) -> None:
     region = generator(2).integers(-1, 9, size=shape).astype(np.float32)
     places = sampled_places(*shape)
-    sampled = sample_nearest(torch.from_numpy(region)[None, None], planes(places))
+    sampled = sample_nearest([torch.from_numpy(region)[None, None]], planes(places))
     where = np.moveaxis(places + np.array([(size - 1) / 2 for size in shape]), -1, 0)
     expected = ndimage.map_coordinates(region, where, order=0, mode="nearest")
     np.testing.assert_array_equal(sampled[0, 0], expected)
@@ -252,8 +252,8 @@ def test_nearest_samples_equal_those_of_scipy(shape: tuple[int, ...]) -> None:
 def test_samples_at_whole_pixels_give_the_region_back() -> None:
     region = torch.from_numpy(generator(2).normal(size=(1, 2, 15, 17)).astype(np.float32))
     places = planes(grid_around_centre(15, 17).astype(np.float32))
-    torch.testing.assert_close(sample_smooth(region, places), region, atol=1e-5, rtol=0)
-    torch.testing.assert_close(sample_nearest(region, places), region, atol=0, rtol=0)
+    torch.testing.assert_close(sample_smooth([region], places), region, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sample_nearest([region], places), region, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -265,8 +265,9 @@ def test_labels_stay_on_what_they_label(seed: int, ndim: int) -> None:
     # How far each pixel lies inside a ball that is off the centre.
     inside = 6 - np.linalg.norm(grid_around_centre(*shape) - 3, axis=-1)
     places = deformation.positions((16,) * ndim, CPU)[None]
-    image = sample_smooth(torch.from_numpy(inside.astype(np.float32))[None, None], places)
-    labels = sample_nearest(torch.from_numpy((inside > 0).astype(np.float32))[None, None], places)
+    image = sample_smooth([torch.from_numpy(inside.astype(np.float32))[None, None]], places)
+    cells = torch.from_numpy((inside > 0).astype(np.float32))[None, None]
+    labels = sample_nearest([cells], places)
     clear = image.abs() > 1.5  # a nearest pixel is less than that away
     assert 0.02 < labels.mean() < 0.98
     assert torch.equal((image > 0)[clear], (labels > 0)[clear])

@@ -136,29 +136,32 @@ def cubic_weights(n_fine: int, n_coarse: int) -> NDArray[np.float64]:
     return weights
 
 
-def sample_smooth(regions: Tensor, positions: Tensor) -> Tensor:
-    """Take (bi- or tri-)linear samples (B, C, *P) of regions (B, C, *R) float32 of odd sizes.
+def sample_smooth(regions: Sequence[Tensor], positions: Tensor) -> Tensor:
+    """Take (bi- or tri-)linear samples (B, C, *P) of B regions (1, C, *R) float32 of odd sizes.
 
-    Positions are (B, ndim, *P), pixels relative to the centre of each region.
+    Positions are (B, ndim, *P), pixels relative to the centre of each region. The sizes of the
+    regions may differ; on them the last digits of a sample depend. So each is sampled by itself: a
+    patch is to be the same in whatever batch.
     """
     return _sample(regions, positions, "bilinear")
 
 
-def sample_nearest(regions: Tensor, positions: Tensor) -> Tensor:
+def sample_nearest(regions: Sequence[Tensor], positions: Tensor) -> Tensor:
     """Take nearest-pixel samples, for labels and weights; arguments as `sample_smooth`."""
     return _sample(regions, positions, "nearest")
 
 
-def _sample(regions: Tensor, positions: Tensor, mode: str) -> Tensor:
+def _sample(regions: Sequence[Tensor], positions: Tensor, mode: str) -> Tensor:
     # grid_sample wants XY[Z] in -1..1, last; its kernels read planes as fast as pairs
-    planes = [
-        positions[:, axis] * (2 / (size - 1) if size > 1 else 0.0)
-        for axis, size in enumerate(regions.shape[2:])
+    sizes = np.array([region.shape[:1:-1] for region in regions])
+    scales = np.where(sizes > 1, 2 / np.maximum(sizes - 1, 1), 0).astype(np.float32)
+    per_plane = (*scales.shape, *(1,) * scales.shape[1])
+    scaled = positions.flip(1).mul_(torch.from_numpy(scales.reshape(per_plane)).to(positions))
+    samples = [
+        functional.grid_sample(region, grid, mode=mode, padding_mode="border", align_corners=True)
+        for region, grid in zip(regions, scaled.movedim(1, -1).split(1), strict=True)
     ]
-    grid = torch.stack(planes[::-1], dim=1).movedim(1, -1)
-    return functional.grid_sample(
-        regions, grid, mode=mode, padding_mode="border", align_corners=True
-    )
+    return torch.cat(samples)
 
 
 def jitter_intensity(

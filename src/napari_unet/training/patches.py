@@ -68,6 +68,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the patches on a device; themselves where they are there."""
+        if self.images.device == device:
+            return self
         return Batch(self.images.to(device), self.classes.to(device), self.weights.to(device))
 
     @cached_property
@@ -168,37 +170,20 @@ class PatchSampler:
             inner = inner.narrow(axis, margin, size)
         drawn = list(zip(centres, deformations, strict=True))
         pixels = [_read_pixels(*centre, bend.reach(shape)) for centre, bend in drawn]
-        images = self._sampled(sample_smooth, pixels, where)
+        images = sample_smooth([self._placed(region) for region in pixels], where)
         jitter_intensity(images, config.intensity_jitter, chances, config.window)
         targets = [
             _read_target(*centre, bend.reach(self._patch), self._guess) for centre, bend in drawn
         ]
-        asked = self._sampled(sample_nearest, targets, inner)
+        asked = sample_nearest([self._placed(target) for target in targets], inner)
         return self._task.asked(images, asked, chances)
 
-    def _sampled(
-        self,
-        sample: Callable[[Tensor, Tensor], Tensor],
-        regions: Sequence[NDArray[np.float32]],
-        positions: Tensor,
-    ) -> Tensor:
-        """Take samples of regions (C, *), each by itself.
-
-        Their sizes differ, on which the last digits of a sample depend: a patch is to be the same
-        in whatever batch.
-        """
-        samples = [
-            sample(self._placed(region[np.newaxis]), positions[number : number + 1])
-            for number, region in enumerate(regions)
-        ]
-        return torch.cat(samples)
-
-    def _placed(self, regions: NDArray[np.float32]) -> Tensor:
-        """Bring regions to the device; a GPU fetches it while others compute."""
-        tensor = torch.from_numpy(regions)
-        if self._device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self._device, non_blocking=True)
+    def _placed(self, region: NDArray[np.float32]) -> Tensor:
+        """Bring a region (C, *) to the device, as (1, C, *); a GPU fetches it while it computes."""
+        tensor = torch.from_numpy(region[np.newaxis])
+        if self._device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _draw_centre(self, rng: np.random.Generator) -> tuple[TrainingFrame, NDArray[np.int64]]:
         """Choose a class, then one of its pixels, then a patch that holds it somewhere."""
@@ -212,8 +197,8 @@ class PatchSampler:
 
 def _without_paint(targets: Tensor) -> list[int]:
     """Return the numbers of targets (B, 2, *) in which no pixel counts."""
-    shown = (targets[:, 1] > 0).flatten(1).any(dim=1)
-    return [number for number, shows in enumerate(shown.tolist()) if not shows]
+    largest = targets[:, 1].flatten(1).amax(dim=1)
+    return [number for number, weight in enumerate(largest.tolist()) if weight <= 0]
 
 
 def _covering(frames: Sequence[TrainingFrame], config: TrainConfig) -> tuple[int, ...]:
