@@ -113,10 +113,11 @@ class UNet(nn.Module):
             if level >= self.config.depth - 1:  # the end of the contracting path
                 features = self.dropout(features)
             # at full resolution the middle timepoint alone is needed again
-            skips.append(features if level > 0 else features[window // 2 :: window])
+            alone = level > 0 or window == 1
+            skips.append(features if alone else features[window // 2 :: window])
         for level in reversed(range(self.config.depth)):
             features = self.up_convolutions[level](features)  # (B * window, base * 2^level, *2)
-            if level == 0:
+            if level == 0 and window > 1:
                 features = _all_timepoints_together(features, window)  # (B, window * base, *)
             skip = _crop_centre(skips[level], features)
             features = torch.cat([skip, features], dim=1)  # (B', 2 * base * 2^level, *)

@@ -157,9 +157,10 @@ def _sample(regions: Sequence[Tensor], positions: Tensor, mode: str) -> Tensor:
     scales = np.where(sizes > 1, 2 / np.maximum(sizes - 1, 1), 0).astype(np.float32)
     per_plane = (*scales.shape, *(1,) * scales.shape[1])
     scaled = positions.flip(1).mul_(torch.from_numpy(scales.reshape(per_plane)).to(positions))
+    grids = torch.split(scaled.movedim(1, -1), 1)
     samples = [
         functional.grid_sample(region, grid, mode=mode, padding_mode="border", align_corners=True)
-        for region, grid in zip(regions, scaled.movedim(1, -1).split(1), strict=True)
+        for region, grid in zip(regions, grids, strict=True)
     ]
     return torch.cat(samples)
 

@@ -217,10 +217,8 @@ class Teacher:
         Scores of the network that learns are (B, 2, *), the images (B, C, *), classes (B, *) with
         -1 where unlabelled.
         """
-        reduced = self.precision != torch.float32
         with torch.no_grad():
-            with torch.autocast(images.device.type, self.precision, enabled=reduced):
-                scores = self._ready(images)  # (B, 2, *)
+            scores = self._ready(images.to(self.precision))  # (B, 2, *)
             seen = scores.float().softmax(dim=1)
             weights = (1 + _GAP_WEIGHT * gaps_in(seen[:, 1])) * (classes == UNLABELLED)  # (B, *)
         entropy = -(seen * logits.float().log_softmax(dim=1)).sum(dim=1)  # (B, *)

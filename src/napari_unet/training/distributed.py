@@ -33,6 +33,7 @@ from napari_unet.errors import (
     first_line,
 )
 from napari_unet.model.unet import BatchNorm
+from napari_unet.training.networks import ReducedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,7 +164,7 @@ class ProcessGroup:
 
     def mean(self, values: Tensor) -> Tensor:
         """Average tensors of one shape over the ranks; NaN where one of them is."""
-        return self.sum(values) / self.size
+        return values if self.alone else self.sum(values) / self.size
 
     def relative(self, counts: Tensor) -> Tensor:
         """Return counts of this rank relative to their average over the ranks.
@@ -247,14 +248,17 @@ def _ending_with_parent() -> Iterator[None]:
 # Every rank has as many patches of the same size as any other.
 
 
-def parallel_network(network: UNet, group: ProcessGroup) -> nn.Module:
+def parallel_network(
+    network: UNet, group: ProcessGroup, precision: torch.dtype = torch.float32
+) -> nn.Module:
     """Return what computes a network with the statistics and the gradients of all ranks.
 
-    The network's parameters and buffers, which begin as those of the first rank, and their names
-    stay what they are.
+    Alone it does so in the number format; else that is left to autocast. The network's parameters
+    and buffers, which begin as those of the first rank, and their names stay what they are.
     """
     if group.alone:
-        return network
+        reduced = precision != torch.float32
+        return ReducedNetwork(network, precision) if reduced else network
     share_batch_statistics(network, group)
     return nn.parallel.DistributedDataParallel(network)
 

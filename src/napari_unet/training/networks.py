@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import product
+from itertools import accumulate, product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from napari_unet.data.frames import read_mirrored
 from napari_unet.errors import ModelMismatchError
 from napari_unet.model.starting import starting_weights
-from napari_unet.model.unet import UNet
+from napari_unet.model.unet import BatchNorm, UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from torch import Tensor, nn
+    from collections.abc import Iterable, Iterator, Mapping
 
     from napari_unet.data.axes import Region
     from napari_unet.model.config import UNetConfig
@@ -177,3 +176,78 @@ def _grid(shape: tuple[int, ...], edge: int) -> list[Region]:
         for size in shape
     ]
     return list(product(*sides))
+
+
+# --- Many tensors as one --------------------------------------------------------------------------
+
+# Kernels read fastest, or at all in their fast form, what begins at multiples of this.
+_ALIGNED_BYTES = 64
+
+
+def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the memory of tensors, one piece (n,) for each dtype; they are laid there if need be.
+
+    What is done to a piece is done to all of them in one call. A training makes thousands of steps,
+    and on a GPU each call costs more than what it does.
+    """
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault(tensor.dtype, []).append(tensor)
+    return [_piece(kind) for kind in kinds.values()]
+
+
+def _piece(tensors: list[Tensor]) -> Tensor:
+    step = _ALIGNED_BYTES // tensors[0].element_size()
+    places = list(accumulate((-(-t.numel() // step) * step for t in tensors), initial=0))
+    first, last = tensors[0].untyped_storage(), tensors[-1].untyped_storage()
+    if (
+        first.data_ptr() == last.data_ptr()
+        and first.nbytes() == places[-1] * tensors[0].element_size()
+    ):
+        return tensors[0].data.as_strided((places[-1],), (1,), 0)
+    piece = torch.zeros(places[-1], dtype=tensors[0].dtype, device=tensors[0].device)
+    for tensor, start in zip(tensors, places, strict=False):
+        place = piece.as_strided(tensor.shape, tensor.stride(), start)
+        tensor.data = place.copy_(tensor.detach())
+    return piece
+
+
+def part_of(memory: Tensor, parameter: Tensor) -> Tensor:
+    """Return the part of a memory (n,) laid out as `pieces` does it that belongs to a parameter."""
+    return memory.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
+
+
+class ReducedNetwork(nn.Module):
+    """Computes a network with its convolutions in another number format.
+
+    As autocast does, to the last bit: but that converts each weight, and each gradient, by itself.
+    Here all of them are converted in one pass. BatchNorm stays as it is.
+    """
+
+    def __init__(self, network: UNet, precision: torch.dtype) -> None:
+        super().__init__()
+        self._of = [network]  # a list: no module of this one
+        (self._exact,) = pieces(network.parameters())
+        self._reduced = self._exact.to(precision)
+        self._gradient = torch.zeros_like(self._reduced)
+        kept = {id(layer): layer for layer in network.modules() if isinstance(layer, BatchNorm)}
+        self.twin = deepcopy(network, dict(kept))
+        own = {id(parameter) for parameter in network.parameters()}
+        for parameter, exact in zip(self.twin.parameters(), network.parameters(), strict=True):
+            if id(parameter) not in own:
+                parameter.data = part_of(self._reduced, exact)
+                parameter.grad = part_of(self._gradient, exact)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the scores with the weights of now; see `hand_over`."""
+        self._reduced.copy_(self._exact)
+        self._gradient.zero_()
+        self.twin.train(self._of[0].training)
+        scores: Tensor = self.twin(images.to(self._reduced.dtype))
+        return scores
+
+    def hand_over(self) -> None:
+        """Add the gradient of the last pass to that of the network, whose memory is one piece."""
+        gradient = next(self._of[0].parameters()).grad
+        assert gradient is not None
+        gradient.as_strided(self._exact.shape, (1,), 0).add_(self._gradient)

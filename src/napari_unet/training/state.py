@@ -14,7 +14,6 @@ from napari_unet.errors import ModelMismatchError
 from napari_unet.model.record import ModelRecord
 from napari_unet.model.starting import is_starting_model, with_channels
 from napari_unet.model.trained import TrainedNetwork, build_network
-from napari_unet.training.distributed import parallel_network
 from napari_unet.training.networks import (
     all_finite,
     carried_over,
@@ -251,5 +250,5 @@ def change_classes(trainer: Trainer, data: TrainingData) -> None:
         fresh = changed.state_dict()
         changed.load_state_dict(carried_over(weights, trainer.data.classes, data.classes, fresh))
     trainer.optimiser = new_optimiser(trainer.network, trainer.config)
-    trainer.parallel = parallel_network(trainer.network, trainer.group)
+    trainer.compute_anew()
     trainer.best.weights, trainer.best.value, trainer.best.is_ahead = {}, -math.inf, False

@@ -48,6 +48,7 @@ from napari_unet.training.update import (
     MicroBatcher,
     add_gradients,
     average_where,
+    is_finite,
     new_average,
     new_optimiser,
     rate_schedule,
@@ -119,7 +120,7 @@ class Trainer:
             restore(self, previous)
         elif previous is not None:
             train_further(self, previous)
-        self.parallel = parallel_network(self.network, group)
+        self.compute_anew()
         if not self.data.starting_model and not self.step and config.start != "random":
             self._notices.append(
                 f"The training begins with random weights: the starting model {config.start!r} has "
@@ -147,6 +148,10 @@ class Trainer:
     def knows_something(self) -> bool:
         """Whether the weights of the first step are a model already."""
         return bool(self.data.starting_model) or self.cycle_start > 0
+
+    def compute_anew(self) -> None:
+        """Make what computes the network; another network, or number format, asks for it."""
+        self.parallel = parallel_network(self.network, self.group, self._precision)
 
     def take_notices(self) -> list[Notice]:
         """Return what has happened since the last call that the user should know."""
@@ -191,11 +196,11 @@ class Trainer:
         buffers = Buffers(self.network)
         losses = self._fill_gradients(buffers)
         (weights,) = self.optimiser.param_groups[0]["params"]  # all as one
-        norm = torch.nn.utils.clip_grad_norm_(weights, _LARGEST_GRADIENT)
+        norm = torch.linalg.vector_norm(weights.grad)
         losses = self.group.mean(losses)
-        finite = torch.isfinite(losses.sum() + norm) & buffers.finite()  # on all ranks alike
+        finite = is_finite(sum(buffers.sums(), losses.sum() + norm))  # on all ranks alike
         buffers.restore_unless(finite)  # BatchNorm has already met the bad patch
-        step_where(finite, self.optimiser)
+        step_where(finite, self.optimiser, (norm / _LARGEST_GRADIENT).clamp(min=1))
         average_where(finite, self.averaged, self.network)
         loss = torch.where(finite, losses[0], math.nan)
         self._told_step, told = self._losses.read(self.step, loss)
@@ -238,11 +243,13 @@ class Trainer:
 
     def _gradients_on(self, batch: Batch) -> Tensor:
         self.optimiser.zero_grad(set_to_none=False)
-        whole = batch.counted
-        of_ranks = self.group.relative(whole)
+        of_ranks = None if self.group.alone else self.group.relative(batch.counted)
 
-        def shares_of(part: Batch) -> Tensor:
-            return of_ranks * (part.counted / whole.clamp(min=1))  # 1 of a whole batch
+        def shares_of(part: Batch) -> Tensor | None:
+            if part is batch:
+                return of_ranks
+            share = part.counted / batch.counted.clamp(min=1)
+            return share if of_ranks is None else of_ranks * share
 
         # chance of dropout: another one at each step, and on each rank
         seed = self.config.seed * 1_000_003 + self.step + (self.group.rank << 40)
@@ -292,6 +299,7 @@ class Trainer:
     def go_on_in_float32(self) -> None:
         """Compute with all digits from now on."""
         self.in_float32, self._precision = True, torch.float32
+        self.compute_anew()
         self.teachers.go_on_in_float32()
 
     def assess(self) -> list[TrainingEvent]:

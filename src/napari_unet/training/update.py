@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import reduce
-from itertools import accumulate
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from napari_unet.errors import NotEnoughMemoryError
+from napari_unet.training.networks import ReducedNetwork, part_of, pieces
 from napari_unet.training.patches import Batch
 
 if TYPE_CHECKING:
@@ -38,14 +38,12 @@ _WARM_UP = 0.05  # share of the training in which the learning rate rises
 _FINAL_RATE = 0.01  # share of the peak learning rate at the end
 # Where torch updates all weights in one pass; elsewhere it does not, or is not trusted to.
 _FUSED_DEVICES = ("cpu", "cuda")
-# Kernels read fastest, or at all in their fast form, what begins at multiples of this.
-_ALIGNED_BYTES = 64
 
 
 def add_gradients(
     network: nn.Module,
     parts: Iterable[Batch],
-    shares_of: Callable[[Batch], Tensor],
+    shares_of: Callable[[Batch], Tensor | None],
     loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
     teacher: Teacher | None,
     precision: torch.dtype,
@@ -56,32 +54,37 @@ def add_gradients(
 
     Minimised is the loss of what is painted, `loss_of` scores (B, classes, *), classes and weights,
     plus what the starting model teaches besides, or a pixel classifier, which counts as much as it
-    is trusted; the painted and the other pixels of a part count for its shares, (2,). Where classes
-    are painted more often than they occur, the offsets (classes,) are added to the scores of what
-    is painted. Returns both losses, (2,), on the device.
+    is trusted; the painted and the other pixels of a part count for its shares, (2,), or None where
+    it is all there is. Where classes are painted more often than they occur, the offsets (classes,)
+    are added to the scores of what is painted. Returns both losses, (2,), on the device.
     """
     losses = []
     for part in parts:
         shares = shares_of(part)
         logits = _scores(network, part.images, precision)
-        painted = loss_of(_raised(logits, offsets_of_paint), part.classes, part.weights) * shares[0]
-        taught = painted.new_zeros(())
+        painted = loss_of(_raised(logits, offsets_of_paint), part.classes, part.weights)
+        taught = None
         if trust_in_classifier:
-            guessed = loss_of(logits, part.classes, -part.weights)
-            taught = guessed * trust_in_classifier * shares[1]
+            taught = loss_of(logits, part.classes, -part.weights) * trust_in_classifier
         elif teacher is not None:
-            taught = teacher.loss(logits, part.images, part.classes) * shares[1]
-        loss = torch.stack([painted, taught])
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-    return sum(losses, torch.zeros(()))
+            taught = teacher.loss(logits, part.images, part.classes)
+        if shares is not None:
+            painted, taught = painted * shares[0], None if taught is None else taught * shares[1]
+        whole = painted if taught is None else painted + taught
+        whole.backward()  # type: ignore[no-untyped-call]
+        if isinstance(network, ReducedNetwork):
+            network.hand_over()
+        taught = painted.new_zeros(()) if taught is None else taught.detach()
+        losses.append(torch.stack([painted.detach(), taught]))
+    return reduce(torch.add, losses)
 
 
 def _scores(network: nn.Module, images: Tensor, precision: torch.dtype) -> Tensor:
     """Return what a network, its convolutions in a precision, makes of images (B, C, *)."""
     if images.ndim == 4:
         images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+    converts = precision != torch.float32 and not isinstance(network, ReducedNetwork)
+    with torch.autocast(images.device.type, precision, enabled=converts):
         scores: Tensor = network(images)
     return scores
 
@@ -154,13 +157,28 @@ def new_average(network: nn.Module, device: torch.device) -> AveragedModel:
     return AveragedModel(network, device=device, use_buffers=True)
 
 
-def step_where(finite: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    """Make a step of an optimiser, if a tensor () on its device is true."""
+def is_finite(number: Tensor) -> Tensor:
+    """Return whether a number () is finite, as bool on its device, in two calls."""
+    nothing = number - number  # of what is not finite this is NaN, which equals nothing
+    return torch.eq(nothing, nothing)
+
+
+def step_where(
+    finite: Tensor, optimiser: torch.optim.Optimizer, divisor: Tensor | None = None
+) -> None:
+    """Make a step of an optimiser, if a tensor () on its device is true.
+
+    The gradient is divided by a number (), if one is given.
+    """
     if optimiser.defaults["fused"]:
-        # What torch's GradScaler tells fused optimisers, which then leave all as it is.
+        # What torch's GradScaler tells fused optimisers: they divide on their way, or leave all.
         optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimiser.grad_scale = divisor  # type: ignore[attr-defined]
         optimiser.step()
     elif finite:  # waits: a device without fused optimisers
+        if divisor is not None:
+            (weights,) = optimiser.param_groups[0]["params"]
+            weights.grad.div_(divisor)
         optimiser.step()
 
 
@@ -172,14 +190,23 @@ def average_where(finite: Tensor, averaged: AveragedModel, network: nn.Module) -
     that is stopped early loses little. Nothing is added unless `finite`, () bool, is true.
     """
     met: Tensor = averaged.n_averaged
-    decay = ((1 + met) / (10 + met)).clamp(max=_AVERAGING_DECAY)
-    weight = torch.where(met == 0, 1.0, 1 - decay) * finite  # 0 changes nothing
+    weights = _averaging_weights(met.device)
+    weight = weights.take(met.clamp(max=len(weights) - 1)) * finite  # 0 changes nothing
     for average, now in zip(_all_pieces(averaged.module), _all_pieces(network), strict=True):
         if average.is_floating_point():
             average.lerp_(now, weight)
         else:  # BatchNorm's count of batches
             average.copy_(now)
     met += finite
+
+
+@lru_cache(maxsize=4)
+def _averaging_weights(device: torch.device) -> Tensor:
+    """Return (n,): what a step counts after 0, 1, 2 ... others; all later ones as the last."""
+    n_rising = math.ceil((10 * _AVERAGING_DECAY - 1) / (1 - _AVERAGING_DECAY)) + 2
+    met = torch.arange(n_rising)
+    decay = ((1 + met) / (10 + met)).clamp(max=_AVERAGING_DECAY)
+    return torch.where(met == 0, 1.0, 1 - decay).to(device)
 
 
 class Buffers:
@@ -192,12 +219,11 @@ class Buffers:
     def restore_unless(self, finite: Tensor) -> None:
         """Put them back, if a tensor () on their device is false."""
         for now, before in zip(self._now, self._before, strict=True):
-            now.copy_(torch.where(finite, now, before))
+            torch.where(finite, now, before, out=now)
 
-    def finite(self) -> Tensor:
-        """Return whether (), bool: all of them are finite now; nothing waits for it."""
-        found = [now.sum() * 0 == 0 for now in self._now if now.is_floating_point()]
-        return reduce(torch.logical_and, found) if found else torch.tensor(True)
+    def sums(self) -> list[Tensor]:
+        """Return the sums () of those that are no whole numbers; finite if all of them are."""
+        return [now.sum() for now in self._now if now.is_floating_point()]
 
     def restore(self) -> None:
         """Put them back."""
@@ -207,34 +233,6 @@ class Buffers:
 
 def _all_pieces(network: nn.Module) -> list[Tensor]:
     return pieces(network.parameters()) + pieces(network.buffers())
-
-
-def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Return the memory of tensors, one piece (n,) for each dtype; they are laid there if need be.
-
-    What is done to a piece is done to all of them in one call. A training makes thousands of steps,
-    and on a GPU each call costs more than what it does.
-    """
-    kinds: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        kinds.setdefault(tensor.dtype, []).append(tensor)
-    return [_piece(kind) for kind in kinds.values()]
-
-
-def _piece(tensors: list[Tensor]) -> Tensor:
-    step = _ALIGNED_BYTES // tensors[0].element_size()
-    places = list(accumulate((-(-t.numel() // step) * step for t in tensors), initial=0))
-    first, last = tensors[0].untyped_storage(), tensors[-1].untyped_storage()
-    if (
-        first.data_ptr() == last.data_ptr()
-        and first.nbytes() == places[-1] * tensors[0].element_size()
-    ):
-        return tensors[0].detach().as_strided((places[-1],), (1,), 0)
-    piece = torch.zeros(places[-1], dtype=tensors[0].dtype, device=tensors[0].device)
-    for tensor, start in zip(tensors, places, strict=False):
-        place = piece.as_strided(tensor.shape, tensor.stride(), start)
-        tensor.data = place.copy_(tensor.detach())
-    return piece
 
 
 class LossReader:
@@ -321,13 +319,8 @@ def _as_one(network: nn.Module) -> nn.Parameter:
     whole = nn.Parameter(memory)
     whole.grad = torch.zeros_like(memory)
     for parameter in network.parameters():
-        parameter.grad = _part(whole.grad, parameter)
+        parameter.grad = part_of(whole.grad, parameter)
     return whole
-
-
-def _part(memory: Tensor, parameter: Tensor) -> Tensor:
-    """Return the part of a memory (n,) laid out as `pieces` does it that belongs to a parameter."""
-    return memory.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset())
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
@@ -338,7 +331,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, network: nn.Module) -> d
             for name, value in entries.items():
                 if value is None:  # SGD without momentum has no buffer
                     continue
-                own = _part(value, parameter) if value.ndim else value
+                own = part_of(value, parameter) if value.ndim else value
                 tensors[f"{number}.{name}"] = own.detach().to("cpu", copy=True)
     return tensors
 
@@ -356,7 +349,7 @@ def restore_optimiser(
             entries[name] = tensor
             continue
         whole = entries.setdefault(name, torch.zeros_like(memory, dtype=tensor.dtype))
-        _part(whole, parameters[int(number)]).copy_(tensor)
+        part_of(whole, parameters[int(number)]).copy_(tensor)
     content = optimiser.state_dict()
     content["state"] = {0: entries}
     optimiser.load_state_dict(content)
