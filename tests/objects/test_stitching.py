@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from napari_unet.errors import LabelsError
+from napari_unet.objects.blocks import BlockObjects, final_numbers, own_labels
 from napari_unet.objects.limits import Limits
-from napari_unet.objects.separation import (
-    BlockObjects,
-    final_numbers,
-    own_labels,
-    separate_objects,
-    without_unsure,
-)
+from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.prediction.pipeline import number_objects
 from napari_unet.prediction.tiles import TilePlan
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_unet.objects.separation import no_objects, own_labels
+from napari_unet.objects.blocks import no_objects, own_labels
 from napari_unet.prediction import pipeline
 from napari_unet.prediction.results import BlockSeparated
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
-    from napari_unet.objects.separation import BlockObjects
+    from napari_unet.objects.blocks import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.predictor import ResultStore
     from napari_unet.prediction.results import PredictionProgress

@@ -37,7 +37,7 @@ from napari_unet.io.ome_zarr import (
     put_back_previous,
 )
 from napari_unet.model.trained import hash_of_weights
-from napari_unet.objects.separation import BlockObjects
+from napari_unet.objects.blocks import BlockObjects
 from napari_unet.prediction.journal import METADATA, SCRATCH, Journal
 from napari_unet.prediction.results import Prediction
 from napari_unet.tasks.overlapping_classes import unpacked_result

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_unet.model.external import ReadyNetwork
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.model.unet import UNet
-    from napari_unet.objects.separation import BlockObjects
+    from napari_unet.objects.blocks import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
     from napari_unet.prediction.results import PredictionEvent
 
@@ -283,7 +283,8 @@ def separate_block(
     block sees is read. Returns int32 labels of the block's own box, 1..N, and what joins it to its
     neighbours.
     """
-    from napari_unet.objects.separation import own_labels, separate_objects
+    from napari_unet.objects.blocks import own_labels
+    from napari_unet.objects.separation import separate_objects
 
     seen, own = plan.blocks.seen(number), plan.blocks[number]
     there = np.asarray(foreground[seen])
@@ -306,7 +307,8 @@ def number_objects(
     What is not sure enough gets none. Numbers begin above `first`. Returns a table for each block,
     from its own numbers to the final ones, and the highest number given.
     """
-    from napari_unet.objects.separation import final_numbers, is_sure, same_objects
+    from napari_unet.objects.blocks import final_numbers, same_objects
+    from napari_unet.objects.separation import is_sure
 
     pairs = []
     for number, block in enumerate(objects):
