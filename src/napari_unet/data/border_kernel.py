@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FAR = np.float32(np.inf)
+_ROUNDED_UP = np.float32(1.0001)
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")
 
@@ -148,6 +149,7 @@ def look_along(
         Shape (2, axes before, length, axes after), as `look_along_first` leaves them; changed.
     """
     _, n_before, length, n_after = objects.shape
+    step = np.sqrt(away[1]) if len(away) > 1 else _FAR
     margin = np.uint64(len(away))  # beyond the ends of the line there are no objects
     for before in range(n_before):
         for after in range(n_after):
@@ -160,9 +162,11 @@ def look_along(
                     anybody |= line_objects[rank, here] != 0
             if not anybody:
                 continue
+            beside = _FAR
             for position in range(length):
                 here = np.uint64(position) + margin
                 if background_only and line_squares[0, here] == 0:
+                    beside = _FAR
                     continue
                 pair = (
                     line_objects[0, here],
@@ -170,7 +174,9 @@ def look_along(
                     line_objects[1, here],
                     line_squares[1, here],
                 )
-                bound = min(pair[3], limit)
+                # the second object is at most a pixel farther away than from the pixel before
+                farthest = min(limit, beside)
+                bound = min(pair[3], farthest)
                 end = bound if pair[1] < nearest_limit else min(bound, nearest_limit)
                 for shift in range(np.uint64(1), margin):
                     square = away[shift]
@@ -184,12 +190,14 @@ def look_along(
                         pair = _met(
                             pair, line_objects[rank, high], line_squares[rank, high] + square
                         )
-                    bound = min(pair[3], limit)
+                    bound = min(pair[3], farthest)
                     end = bound if pair[1] < nearest_limit else min(bound, nearest_limit)
                 objects[0, before, position, after] = pair[0]
                 squares[0, before, position, after] = pair[1]
                 objects[1, before, position, after] = pair[2]
                 squares[1, before, position, after] = pair[3]
+                beside = np.sqrt(pair[3]) + step
+                beside *= beside * _ROUNDED_UP
 
 
 @compiled("void(i4[::1], f4[:,::1], f8, f8, f8, f4[::1])")
