@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.loop import TrainingResult
 
+_SHOWN = ("f1_50", "f1_75", "painted_50", "painted_75")
 _FROM_EVALUATE = ("f1_50", "f1_75", "map", "iou")
 
 
@@ -74,6 +75,9 @@ def measure(
 ) -> Measured:
     """Train on the paint of one image, predict the image and score it.
 
+    What the network finds is scored, and what the window shows: there painted cells are as they
+    were painted.
+
     Parameters
     ----------
     sample : Sample
@@ -97,10 +101,14 @@ def measure(
         stop.set()
     network = None if previous is None else previous.trained
     trained = Run(train_network(data, config, stop, network, started=begin)).finish()
-    predicted = TrainedModel(trained.trained).predict(sample.image, axes=axes_of(sample.image))
+    model, axes = TrainedModel(trained.trained), axes_of(sample.image)
+    predicted = model.predict(sample.image, axes=axes)
     seconds = time.monotonic() - begin
     scores = scores_of_painting(predicted, sample.labels, paint, border)
-    return Measured({**scores, "seconds": seconds}, trained)
+    shown = model.predict(sample.image, axes=axes, painted=paint)
+    as_shown = scores_of_painting(shown, sample.labels, paint, border)
+    kept = {f"shown_{name}": as_shown[name] for name in _SHOWN}
+    return Measured({**scores, **kept, "seconds": seconds}, trained)
 
 
 def measure_nothing(sample: Sample, paint: Labels, border: int = 0) -> dict[str, Scores]:

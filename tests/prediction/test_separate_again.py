@@ -10,7 +10,7 @@ import pytest
 
 from device import DEVICE_NAME
 from napari_unet.model.execution import Runner
-from napari_unet.prediction import predictor
+from napari_unet.prediction import in_memory
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image, separate_again
 from napari_unet.prediction.results import FrameFinished, Prediction
@@ -100,5 +100,5 @@ def test_nothing_is_kept_unless_it_is_asked_for_or_where_it_is_too_large(
 ) -> None:
     assert predicted(noise(20, 20), keeps=False).foreground is None
     assert predicted(noise(20, 20), result="probabilities").foreground is None
-    monkeypatch.setattr(predictor, "_LARGEST_KEPT", 399)
+    monkeypatch.setattr(in_memory, "_LARGEST_KEPT", 399)
     assert predicted(noise(20, 20)).foreground is None

@@ -86,6 +86,7 @@ class TrainedModel:
         rescale: bool = True,
         cell_size: float | Literal["auto"] = 0.0,
         precision: Precision = "auto",
+        painted: ArrayLike | None = None,
         on_event: Callable[[PredictionEvent], object] | None = None,
     ) -> NDArray[Any]:
         """Predict an image.
@@ -129,6 +130,10 @@ class TrainedModel:
         precision : {"auto", "float32", "bfloat16"}
             Number format of the convolutions; by default the fastest that changes fewer than one
             label of a thousand.
+        painted : ArrayLike, optional
+            Labels of the result's shape that were painted on this image (0 unlabelled, 1
+            background, cells from 2 up): in a result of objects each painted cell is one object,
+            and painted background is background. Models of classes leave it aside.
         on_event : callable, optional
             Called with each event.
 
@@ -148,6 +153,8 @@ class TrainedModel:
             Model and image do not fit.
         ImageError
             The image is empty or of an unusable dtype.
+        LabelsError
+            What was painted has another shape than the result.
         """
         config = PredictConfig(
             result,
@@ -166,7 +173,7 @@ class TrainedModel:
             precision=precision,
         )
         config = self._with_cell_size(image, config, on_event)
-        events = predict_image(self.trained, image, config, threading.Event())
+        events = predict_image(self.trained, image, config, threading.Event(), painted=painted)
         return Run(events).finish(on_event).whole()
 
     @accepting(path=PATH, source=TEXT, on_event=CALLED)

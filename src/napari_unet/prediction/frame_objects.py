@@ -13,6 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from napari_unet.objects.blocks import no_objects, own_labels
+from napari_unet.objects.painted import keep_painted
+from napari_unet.objects.separation import no_objects, own_labels
 from napari_unet.prediction import pipeline
 from napari_unet.prediction.results import BlockSeparated
 
@@ -38,7 +40,8 @@ class FrameObjects:
 
     (SciPy and scikit-image let other threads run meanwhile.) In memory each block is separated when
     all tiles that it sees are there: so there is little left to do at the end, and after a stop. In
-    a file it is done at the end, where another process may go on.
+    a file it is done at the end, where another process may go on. What was painted comes out as it
+    was painted, where the store knows it.
     """
 
     def __init__(
@@ -172,7 +175,7 @@ class FrameObjects:
         self._until = self._until or now + _SECONDS_AFTER_STOP
         return now < self._until
 
-    def _number(self, last: int) -> int:
+    def _number(self, before: int) -> int:
         blocks = self._plan.blocks
         found = [
             no_objects(blocks.seen(block), blocks[block])
@@ -180,11 +183,16 @@ class FrameObjects:
             else self._store.read_block(self._frame, block)
             for block in self._blocks
         ]
-        tables, last = pipeline.number_objects(self._plan, found, last)
+        tables, last = pipeline.number_objects(self._plan, found, before)
         number = partial(self._store.number_block, self._frame)
         kept = sorted(set(self._blocks) - self._left_out)
         for _ in self._threads.map(number, kept, [tables[block] for block in kept]):
             pass  # what went wrong is raised
+        painted, shown = self._store.painted, self._store.shown_frame(self._frame)
+        if painted is None or shown is None:
+            return last
+        paint = np.asarray(painted[(*self._plan.index_of(self._frame), *self._plan.region)])
+        shown[...], last = keep_painted(shown, paint, self._plan.limits.smallest, before)
         return last
 
 

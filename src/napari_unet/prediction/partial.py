@@ -76,6 +76,7 @@ class PartialResult:
     """Who writes there: it is made anew whenever the folder is opened to write."""
     journal: Journal = field(compare=False)
     goes_on: ClassVar[bool] = True
+    painted: ClassVar[None] = None
 
     @property
     def target(self) -> Path:

@@ -337,6 +337,10 @@ class Task(ABC):
         stays = before != after
         return np.where(stays, after, new), stays
 
+    def keep_painted(self, found: IntArray, painted: IntArray, smallest: int) -> IntArray:
+        """Put what was painted into a result of its place, where that has no pixels of its own."""
+        return found
+
     # --- Words -------------------------------------------------------------------------------
 
     def wish(self, n_painted: int) -> str:

@@ -83,6 +83,12 @@ class Objects(Task):
 
         return keep_corrected_objects(new, before, after, unused)
 
+    def keep_painted(self, found: IntArray, painted: IntArray, smallest: int) -> IntArray:
+        """Show painted cells and background as they were painted."""
+        from napari_unet.objects.painted import keep_painted
+
+        return keep_painted(found, painted, smallest)[0]
+
     def wish(self, n_painted: int) -> str:
         if n_painted < _ENOUGH_PAINTED:
             return "A few more objects, some of them touching, would help."

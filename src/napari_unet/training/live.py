@@ -18,7 +18,7 @@ from napari_unet.run import Notice
 from napari_unet.tasks import Decision
 from napari_unet.training.events import ViewPredicted
 from napari_unet.training.pixel_classifier import Together
-from napari_unet.training.sources import source_frames
+from napari_unet.training.sources import painted_in, source_frames
 
 if TYPE_CHECKING:
     import threading
@@ -114,7 +114,13 @@ class LiveView:
                 for p, r in zip(piece, region, strict=True)
             )
             probabilities[(slice(None), *into)] = predictor.probabilities(frame, intensity, piece)
-        return classes.task.decode(probabilities, classes, self._decision), region
+        labels = classes.task.decode(probabilities, classes, self._decision)
+        source = trainer.data.sources[view.image]
+        if classes.unpainted == "unlabelled":  # else all of it is painted
+            painted = painted_in(source, trainer.config, view.frame, region)
+            smallest = self._decision.limits.smallest
+            labels = classes.task.keep_painted(labels, painted, smallest)
+        return labels, region
 
     def _predictor(self, ndim: int) -> Predictor:
         """Return what is best at present: the network, or a pixel classifier and it together."""

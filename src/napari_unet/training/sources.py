@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_unet.data.axes import (
     SPATIAL_AXES,
+    Region,
     axes_beside_labels,
     check_image,
     frame_axes,
@@ -165,6 +166,16 @@ def by_frame(labels: NDArray[Any], axes: str, ndim: int) -> NDArray[Any]:
     ordered = labels.transpose([axes.index(axis) for axis in frame_axes(axes, ndim) + spatial])
     first = ordered.ndim - ndim
     return ordered.reshape(math.prod(ordered.shape[:first]), *ordered.shape[first:])
+
+
+def painted_in(
+    image: AnnotatedImage, config: TrainConfig, index: tuple[int, ...], region: Region
+) -> NDArray[Any]:
+    """Return the labels of a part of one frame, which has this index on the frame axes."""
+    axes = axes_of(image, config.ndim)[1]
+    ordered = frame_axes(axes, config.ndim) + SPATIAL_AXES[config.ndim]
+    labels = image.labels.transpose([axes.index(axis) for axis in ordered])
+    return np.asarray(labels[(*index, *region)])
 
 
 def anisotropy_of(image: AnnotatedImage) -> float | None:

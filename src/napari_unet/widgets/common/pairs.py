@@ -23,6 +23,7 @@ from napari_unet.widgets.common.annotation import (
     images_of_its_shape,
     lay_on,
     question_about,
+    was_painted_here,
 )
 from napari_unet.widgets.common.layers import (
     follow,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
+    from napari_unet.tasks import Task
     from napari_unet.training.dataset import AnnotatedImage
 
 _ANNOTATION, _IMAGE = range(2)
@@ -272,6 +274,21 @@ def annotated_image(viewer: Viewer, pair: LayerPair) -> AnnotatedImage:
         names,
         anisotropy_of_scale(pair.image),
     )
+
+
+def paint_on(viewer: Viewer, image: Image, task: Task) -> NDArray[Any] | None:
+    """Copy what is painted on an image for a task and ticked, so that results can show it.
+
+    None where nothing is, or all of it counts as painted.
+    """
+    if session_of(viewer).settings.unpainted == "background":
+        return None
+    for layer in reversed(annotations_in(viewer)):
+        state = annotation_of(layer)
+        ours = state.used and state.task is task and was_painted_here(layer)
+        if ours and image_for(viewer, layer) is image and is_painted(labels_of(layer)):
+            return fill_regions(copy_of_paint(labels_of(layer)), regions_of(viewer, layer))
+    return None
 
 
 def _packed(viewer: Viewer, pair: LayerPair, names: tuple[str, ...]) -> NDArray[Any]:

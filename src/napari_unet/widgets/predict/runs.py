@@ -15,6 +15,7 @@ from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
+from napari_unet.widgets.common.pairs import paint_on
 from napari_unet.widgets.common.placement import moved_to, placement_along
 from napari_unet.widgets.common.result_layer import forget_newest
 from napari_unet.widgets.common.result_writing import ResultLayer, labels_of_parts
@@ -91,6 +92,9 @@ def predict_into_layer(
     """
     source, pixels = Source.of(session.model_name, image), pixels_of(image)
     known = None if before is None else before.done
+    painted = paint_on(viewer, image, model.record.classes.task)
+    if painted is not None:  # it has the axes of the image in their order
+        painted = painted.transpose([sorted(keep).index(axis) for axis in keep])
     session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
     session.prediction.start(
         partial(
@@ -102,6 +106,7 @@ def predict_into_layer(
             None,
             before=known,
             beside=session.beside(model),
+            painted=painted,
         )
     )
 

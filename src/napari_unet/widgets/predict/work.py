@@ -32,6 +32,7 @@ _NOT_ALONE = (
     "The quick guess from single pixels had its say, as while it trained: a saved model, and "
     "results in files, are the network alone."
 )
+_AS_PAINTED = "Painted cells are shown as they were painted, the others as the network found them."
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ def predict_with_card(
     stop: threading.Event,
     before: Prediction | None = None,
     beside: Beside | None = None,
+    painted: NDArray[Any] | None = None,
 ) -> Generator[object, None, Prediction]:
     """Predict, and make a run card of the result: it is yielded for a layer, written for a file.
 
     `target` is the OME-Zarr to write; None: the result stays in memory. The card comes last, and
     not of a prediction that was stopped. Of what the network has said `before`, which has kept its
-    foreground, objects are separated again. `beside` as of `predict_image`.
+    foreground, objects are separated again. `beside` and `painted` as of `predict_image`.
     """
     from napari_unet.io.outputs import card_beside_result
     from napari_unet.prediction.predictor import predict_image, separate_again
@@ -92,10 +94,10 @@ def predict_with_card(
     started = now()
     identity = "" if target is None else source.identity()
     if before is not None:
-        result = yield from separate_again(model, image, config, before, stop)
+        result = yield from separate_again(model, image, config, before, stop, painted)
     else:
         result = yield from predict_image(
-            model, image, config, stop, target, identity, keeps_foreground=True, beside=beside
+            model, image, config, stop, target, identity, True, beside, painted
         )
     if result.complete:
         named = (source.image, image, source.path)
@@ -103,6 +105,8 @@ def predict_with_card(
         if beside is not None:
             card = card.model_copy(update={"not_repeatable": _NOT_ALONE})
             yield Notice(_NOT_ALONE)
+        if painted is not None:
+            card = card.model_copy(update={"not_repeatable": _AS_PAINTED})
         yield from [card] if target is None else written(card, card_beside_result(target))
     return result
 
