@@ -47,8 +47,8 @@ NOTES = (
     "Means / worst runs; a run is one image and one draw of the painted cells. `painted found`: "
     "share of the painted cells whose true outline some predicted object meets at that IoU. "
     "`shown`: as the window shows it, with painted cells as they were painted; all else is the "
-    "network alone. `area / true`: foreground. `gained`: to nothing painted, image by image. `s`: training and "
-    "prediction.",
+    "network alone. `area / true`: foreground. `gained`: to nothing painted, image by image. "
+    "`s`: training and prediction.",
     "Ten cells are painted, or half of those there where they are fewer than twenty, each with a "
     "ring of 3 to 4 pixels of background, and three background strokes. Even draws have exact "
     "outlines; in odd ones they wobble by up to two pixels, and one or two pixels stay unpainted "

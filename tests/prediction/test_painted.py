@@ -11,12 +11,12 @@ import pytest
 
 from device import DEVICE_NAME
 from napari_unet.api.model import TrainedModel
-from napari_unet.tasks import ClassTable
 from napari_unet.errors import ConfigError, LabelsError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image, separate_again
 from napari_unet.prediction.results import FrameFinished, Prediction
 from napari_unet.run import Run
+from napari_unet.tasks import ClassTable
 
 from .builders import a_model, see_the_image
 

@@ -13,6 +13,7 @@ import torch
 from device import DEVICE
 from napari_unet.errors import ModelMismatchError
 from napari_unet.run import Notice, Run
+from napari_unet.tasks.objects import OBJECTS
 from napari_unet.training import loop
 from napari_unet.training.checkpoint import load_state, save_state, saving_checkpoints
 from napari_unet.training.dataset import AnnotatedImage
@@ -228,6 +229,25 @@ def test_an_unpainted_frame_can_be_viewed(monkeypatch: pytest.MonkeyPatch) -> No
     inbox.view = View(0, (1,), (slice(0, 64), slice(0, 64)))
     training = train_network(data_of(stack, labels, config), config, threading.Event(), inbox=inbox)
     assert of_type(list(training), ViewPredicted)[0].frame == (1,)
+
+
+def test_in_the_view_painted_cells_and_background_are_as_they_were_painted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def merged(task: Any, probabilities: Any, *_: object) -> Any:
+        return np.ones(probabilities.shape[1:], np.int32)
+
+    monkeypatch.setattr(type(OBJECTS), "decode", merged)
+    config = tiny_config(unpainted="unlabelled", steps=2)
+    inbox, region = Inbox(), (slice(8, 80), slice(4, 92))
+    inbox.view = View(0, (), region)
+    data = data_of(IMAGE, LABELS, config)
+    events = list(train_network(data, config, threading.Event(), inbox=inbox))
+    shown, painted = of_type(events, ViewPredicted)[0].labels, LABELS[region]
+    assert not shown[painted == 1].any()
+    numbers = [set(shown[painted == cell].tolist()) for cell in np.unique(painted[painted > 1])]
+    assert all(len(of_cell) == 1 for of_cell in numbers)
+    assert len(set.union(*numbers)) == len(numbers)
 
 
 def test_the_view_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:

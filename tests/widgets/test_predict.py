@@ -29,6 +29,7 @@ from napari_unet.prediction.results import (
     TilePredicted,
 )
 from napari_unet.tasks import ClassTable
+from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.predict import status
 
@@ -203,6 +204,49 @@ def test_a_frame_corrected_while_later_ones_are_predicted_stays_corrected(
 
     assert corrected
     assert (desk.viewer.layers["disks prediction"].data[20, :3] == 777).all()
+
+
+def painted_pair(desk: Desk) -> Labels:
+    """Two halves of a square of 40 pixels, painted as two cells."""
+    desk.click(desk.annotate.new_button)
+    layer = desk.viewer.layers.selection.active
+    assert isinstance(layer, Labels)
+    layer.data[30:70, 20:50], layer.data[30:70, 50:80] = 2, 3
+    return layer
+
+
+def merges_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a network find one object, which is everything."""
+
+    def compute(self: Runner, pixels: Any, frame: Frame, region: Region) -> Any:
+        cells = np.ones([part.stop - part.start for part in region], np.float32)
+        return np.stack([1 - cells, cells])
+
+    monkeypatch.setattr(Runner, "compute", compute)
+
+
+def test_painted_cells_come_out_as_they_were_painted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merges_all(monkeypatch)
+    painted_pair(desk)
+
+    predict_with(desk, untrained())
+
+    found = desk.viewer.layers["disks prediction"].data
+    assert found[50, 30] != found[50, 70]
+    assert len(np.unique(found[30:70, 20:50])) == len(np.unique(found[30:70, 50:80])) == 1
+
+
+def test_an_annotation_that_is_not_ticked_leaves_the_network_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merges_all(monkeypatch)
+    annotation_of(painted_pair(desk)).used = False
+
+    predict_with(desk, untrained())
+
+    assert np.unique(desk.viewer.layers["disks prediction"].data).tolist() == [1]
 
 
 def test_probabilities_come_as_image_layers(desk: Desk) -> None:

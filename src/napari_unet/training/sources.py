@@ -175,7 +175,8 @@ def painted_in(
     axes = axes_of(image, config.ndim)[1]
     ordered = frame_axes(axes, config.ndim) + SPATIAL_AXES[config.ndim]
     labels = image.labels.transpose([axes.index(axis) for axis in ordered])
-    return np.asarray(labels[(*index, *region)])
+    box: tuple[int | slice, ...] = (*index, *region)
+    return np.asarray(labels[box])
 
 
 def anisotropy_of(image: AnnotatedImage) -> float | None:
