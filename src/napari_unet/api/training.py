@@ -30,8 +30,8 @@ from napari_unet.project.library import check_place_of_model
 from napari_unet.remote.machines import check_address
 from napari_unet.remote.training import train_on
 from napari_unet.run import Run
-from napari_unet.tasks import DENOISE, task_of
-from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint
+from napari_unet.tasks import DENOISE, task_in_layers, task_of
+from napari_unet.tasks.overlapping_classes import check_class_names
 from napari_unet.training.checkpoint import (
     check_goes_on,
     check_has_begun,
@@ -97,7 +97,8 @@ def train(
     labels : ndarray or sequence of ndarray, or mapping of str to such, optional
         One label image per image, of its shape without the channel axis. What the values mean
         is said by ``config.kind`` and ``config.unpainted``. Of overlapping classes such labels for
-        each class, by its name: ``{"nucleus": ..., "cell": ...}``; a pixel may be of several. With
+        each class, by its name: ``{"nucleus": ..., "cell": ...}``; a pixel may be of several. Of
+        objects of several classes likewise: the objects of each class in labels of their own. With
         the kind "image" these are the images that are to be made, of any grey values; with
         "denoise" there are none.
     config : TrainConfig, optional
@@ -238,12 +239,12 @@ def _labels_by_image(
         return listed[""], ()
     names = tuple(map(str, listed))
     check_class_names(names)
-    packed = []
+    task, packed = task_in_layers(config.kind, names), []
     for i, boxes in enumerate(regions):
         layers = {name: check_labels(np.asarray(of_class[i])) for name, of_class in listed.items()}
         if boxes and config.unpainted == "unlabelled":
             layers = {n: fill_regions(e, _boxes(boxes, e.shape)) for n, e in layers.items()}
-        packed.append(packed_paint(layers, config.unpainted))
+        packed.append(task.packed(layers, config.unpainted))
     return packed, names
 
 

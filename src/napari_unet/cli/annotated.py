@@ -29,8 +29,7 @@ from napari_unet.io.files import (
     pair_files,
     read_image,
 )
-from napari_unet.tasks import task_of
-from napari_unet.tasks.overlapping_classes import packed_paint
+from napari_unet.tasks import task_in_layers, task_of
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.sources import no_labels
 
@@ -99,7 +98,8 @@ def _annotated_image(
     found = tuple(text for _, texts in read.values() for text in texts)
     names = tuple(name for name in read if name)
     layers = {name: labels for name, (labels, _) in read.items()}
-    labels = packed_paint(layers, config.unpainted) if names else layers[""]
+    task = task_in_layers(config.kind, names) if names else None
+    labels = layers[""] if task is None else task.packed(layers, config.unpainted)
     shape = tuple(image.array.shape)
     notices, axes = (*image.notices, *found), options.axes or None
     if axes is not None:

@@ -85,7 +85,7 @@ def _add_train(commands: Any) -> None:
     learned.add_argument(
         "--labels",
         help="their labels, paired by file name: images of numbers, or annotations of Cellpose, "
-        "Fiji, QuPath, COCO; of overlapping classes NAME=PATH for each class",
+        "Fiji, QuPath, COCO; of overlapping classes, and objects of several, NAME=PATH for each",
         **_PATHS,
     )
     learned.add_argument(
@@ -186,8 +186,8 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--truth",
         required=True,
-        help="true labels, paired by file name; of overlapping classes NAME=PATH for each class, "
-        "in the order in which they were trained",
+        help="true labels, paired by file name; of overlapping classes, and objects of several, "
+        "NAME=PATH for each, in the order in which they were trained",
         **_PATHS,
     )
     evaluate.add_argument("--axes", help="axes of the files, such as TYX, where they name others")

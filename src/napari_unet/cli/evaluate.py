@@ -86,7 +86,8 @@ def _paired(
     predicted, true = _by_class(options.predictions), _by_class(options.truth)
     if not task_of(options.kind).in_layers and "" not in predicted.keys() & true.keys():
         raise ConfigError(
-            "NAME=PATH is for overlapping classes; add --kind overlapping, or leave out the name."
+            "NAME=PATH is for labels of each class; add --kind overlapping or object-classes, or "
+            "leave out the name."
         )
     first, first_true = next(iter(predicted.values())), next(iter(true.values()))
     pairs = pair_files(first, first_true, "predictions", "truths")

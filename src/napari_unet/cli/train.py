@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 _RESUMED = "The training went on from an earlier one, whose state is no longer there."
 _LABELLED = "Its masks were labelled on the way (--label-pieces); save them labelled to repeat it."
 _IMAGES = "Rerun repeats trainings on labels alone; the command line repeats this one."
-_BY_CLASS = "Its labels are of overlapping classes: repeat it by the command above."
+_BY_CLASS = "It has labels for each class: repeat it by the command above."
 _TOGETHER = "Several processes trained together; rerun is one process."
 
 

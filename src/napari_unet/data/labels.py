@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.integer[Any]]
 
 LabelKind = Literal["objects", "classes"]
-PaintedKind = Literal["objects", "classes", "overlapping"]
-Kind = Literal["objects", "classes", "overlapping", "image", "denoise"]
+PaintedKind = Literal["objects", "classes", "overlapping", "object-classes"]
+Kind = Literal["objects", "classes", "overlapping", "object-classes", "image", "denoise"]
 Output = Literal["softmax", "sigmoid", "linear"]  # what a network makes of its scores
 Unpainted = Literal["unlabelled", "background"]
 

@@ -19,7 +19,12 @@ from napari_unet.evaluation.classes import (
     count_classes,
     scores_of_class,
     scores_of_classes,
-    scores_of_masks,
+)
+from napari_unet.evaluation.layers import (
+    foreground_of,
+    known_anywhere,
+    rows_of_masks,
+    rows_of_object_classes,
 )
 from napari_unet.evaluation.objects import (
     CONFUSED,
@@ -103,11 +108,12 @@ def evaluate(
     predictions, truth : ndarray or list of ndarray
         Label images ``[Z]YX`` of any integer dtype, one prediction per truth. A list or tuple
         holds several images, an array is one image. Predictions hold 0 as background. Of
-        overlapping classes the first axis of each is the class; or give them by name, as in
-        training: ``{"nucleus": ..., "cell": ...}``.
-    kind : {"objects", "classes", "overlapping"}
+        overlapping classes, and of objects of several, the first axis of each is the class; or
+        give them by name, as in training: ``{"nucleus": ..., "cell": ...}``.
+    kind : {"objects", "classes", "overlapping", "object-classes"}
         Whether values stand for single objects, whose numbers mean nothing, or for classes; of
-        overlapping classes every number but the background is the class.
+        overlapping classes every number but the background is the class. Of objects of several
+        classes those of each class have labels of their own.
     unpainted : {"background", "unlabelled"}
         What a 0 in the truth means. With "background", values above 0 are objects or classes.
         With "unlabelled", 0 is not counted, 1 is background (as 0 is in predictions; class
@@ -137,6 +143,10 @@ def evaluate(
         0 in predictions) is the inside of cells, the other one the membrane between them, as
         in the ISBI 2012 challenge. With overlapping classes the same scores but these two, of each
         class by itself: by its name, or its place from ``"1"`` on; means are over the classes.
+
+        With objects of several classes the scores of objects, found only if they are of their
+        class, as means over the classes (numbers of objects are sums); ``f1_50_per_class``,
+        ``n_truth_per_class`` and those of pixels.
 
     Raises
     ------
@@ -250,7 +260,7 @@ class Metrics:
 def _object_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return the pooled scores, then those of each image."""
     pixels = [
-        count_classes(_foreground(prediction), _foreground(truth), counted)
+        count_classes(foreground_of(prediction), foreground_of(truth), counted)
         for prediction, truth, counted in pairs
     ]
     objects = [count_objects(*pair) for pair in pairs]
@@ -275,32 +285,20 @@ def _class_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     return [row | scores for row, scores in zip(rows, boundaries, strict=True)]
 
 
-def _overlapping_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Return the pooled scores, then those of each image; classes lie along the first axis."""
-    if len({len(truth) for _, truth, _ in pairs}) > 1 or any(t.ndim < 3 for _, t, _ in pairs):
-        raise EvaluationError(
-            "Overlapping classes are compared as masks: one for each class along the first axis, "
-            "of the same classes in all images."
-        )
-    counts = [
-        [
-            count_classes(
-                _foreground(found), _foreground(true), None if known is None else known[k]
-            )
-            for k, (found, true) in enumerate(zip(prediction, truth, strict=True))
-        ]
-        for prediction, truth, known in pairs
-    ]
-    nothing: ClassCounts = Counter()
-    pooled = [sum(of_class, nothing) for of_class in zip(*counts, strict=True)]
-    return [scores_of_masks(of_image) for of_image in (pooled, *counts)]
-
-
 def _mask_error_map(
     prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
     """Show the mistakes of each class; its number means nothing."""
-    return class_error_map(_foreground(prediction), _foreground(truth), counted)
+    return class_error_map(foreground_of(prediction), foreground_of(truth), counted)
+
+
+def _layered_error_map(
+    prediction: IntArray, truth: IntArray, counted: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """Show the mistakes among the objects of each class."""
+    known = [None] * len(truth) if counted is None else known_anywhere(counted)
+    assert known is not None
+    return np.stack([error_map(*each) for each in zip(prediction, truth, known, strict=True)])
 
 
 def _boundary_rows(pairs: Sequence[Pair], inside: int) -> list[dict[str, float]]:
@@ -324,10 +322,6 @@ def _pooled_first(counts: Iterable[Counts], nothing: Counts) -> list[Counts]:
     rows = list(counts)
     rows.insert(0, sum(rows, nothing))
     return rows
-
-
-def _foreground(labels: IntArray) -> IntArray:
-    return (labels > 0).astype(np.uint8)
 
 
 _OBJECT_SCORES = {
@@ -374,10 +368,17 @@ METRICS: dict[str, Metrics] = {
         may_hold_1=True,
     ),
     "overlapping": Metrics(
-        _overlapping_rows,
+        rows_of_masks,
         _mask_error_map,
         (CORRECT, MISSED, FALSE),
         {name: _CLASS_SCORES[name] for name in ("iou", "dice", "pixel_error")},
+        may_hold_1=False,
+    ),
+    "object-classes": Metrics(
+        rows_of_object_classes,
+        _layered_error_map,
+        (CORRECT, MISSED, FALSE, MERGED, SPLIT),
+        _OBJECT_SCORES,
         may_hold_1=False,
     ),
 }

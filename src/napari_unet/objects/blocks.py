@@ -50,6 +50,9 @@ class BlockObjects:
     """Pixels of each number from 0 to count that the block owns."""
     sums: NDArray[np.int64]
     """Their probabilities in steps of 1/255, summed up."""
+    votes: NDArray[np.int64] | None = None
+    """Where objects are of several classes: how many of these pixels are of each, (count + 1, n).
+    """
 
 
 def own_labels(

@@ -22,7 +22,15 @@ from napari_unet.settings import check_settings, setting
 if TYPE_CHECKING:
     from napari_unet.model.record import ModelRecord
 
-ResultKind = Literal["objects", "classes", "overlapping", "probabilities", "uncertainty", "image"]
+ResultKind = Literal[
+    "objects",
+    "classes",
+    "overlapping",
+    "object-classes",
+    "probabilities",
+    "uncertainty",
+    "image",
+]
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
 
@@ -50,8 +58,9 @@ class PredictConfig:
 
     result: ResultKind | None = setting(
         None,
-        "Labels as painted (objects, classes or overlapping classes), the probability of each "
-        "class, how unsure the model is, or the image that it was trained to make.",
+        "Labels as painted (objects, classes, overlapping classes or objects of several classes), "
+        "the probability of each class, how unsure the model is, or the image that it was trained "
+        "to make.",
         choices=RESULT_KINDS,
         kind=str,
         unset="what it was trained for",

@@ -27,7 +27,7 @@ from napari_unet.io.files import (
     write_image,
     write_labels,
 )
-from napari_unet.io.ome_zarr import check_replaceable, is_ours
+from napari_unet.io.ome_zarr import check_replaceable, groups_of, is_ours
 from napari_unet.io.outputs import (
     and_more,
     card_beside_result,
@@ -96,6 +96,8 @@ class FilePredicted:
     """Hash of the pixels of the image; None where they could not be read again."""
     result: PixelHash | None
     """Likewise of the result."""
+    names: tuple[str, ...] = ()
+    """Of classes in layers."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def predict_files(
     not at all, also after a stop, which ends it after the current tile; the folder is made where it
     does not exist. The format "auto" is OME-Zarr for images that are Zarr or too large to be held
     in memory, else TIFF. Of each well of a plate whose fields were all predicted as objects a table
-    measures them: ``A1.csv``. A file that fails, for whatever reason, is told by `FileFailed`, and
-    the others go on.
+    measures them: ``A1.csv``; of objects of several classes one beside each result. A file that
+    fails, for whatever reason, is told by `FileFailed`, and the others go on.
 
     What lies where a result would go is replaced if it has a run card beside it, and
     ``may_replace`` finds that it is what that card tells of; without ``may_replace`` in any case.
@@ -163,7 +165,7 @@ def predict_files(
         except Exception as error:  # one odd file among thousands may raise anything
             yield FileFailed(path, reason_of(error))
     measured = [done for done in written if done.objects is not None]
-    for table, why in write_well_tables(measured, folder, may_replace is None):
+    for table, why in write_tables(measured, folder, may_replace is None):
         yield FileFailed(table, why)
     return tuple(written)
 
@@ -200,7 +202,9 @@ def _predict_file(
         write(target, pixels, axes, config.pixel_size, like=path)
     else:
         hashes = _hash_of(path), _hash_of(target)
-    return FilePredicted(path, target, result.kind, axes, result.objects, config, *hashes)
+    return FilePredicted(
+        path, target, result.kind, axes, result.objects, config, *hashes, result.names
+    )
 
 
 def _target_of(image: ImageFile, folder: Path, file_format: FileFormat) -> Path:
@@ -303,43 +307,66 @@ def _check_names(paths: Sequence[Path], folder: Path) -> None:
     check_apart([*targets], paths, "another folder for the results")
 
 
-# --- A table for each well of a plate, of all its fields ------------------------------------------
+# --- Tables of all fields of a well of a plate, and of objects of several classes -----------------
 
 
-def write_well_tables(
+def write_tables(
     predicted: Sequence[FilePredicted], folder: Path, overwrite: bool
 ) -> Iterator[tuple[Path, str]]:
     """Write ``A1.csv`` of each well whose fields were all predicted: field, and measurements.
 
-    Unless it is to be overwritten, a file that is there is replaced only if it has the same
-    columns, as one that this program wrote before. Yields each that was not written, and why.
+    Of objects of several classes also one of each image that belongs to no well. Unless it is to be
+    overwritten, a file that is there is replaced only if it has the same columns, as one that this
+    program wrote before. Yields each that was not written, and why.
     """
     wells: dict[tuple[str, Path], list[FilePredicted]] = {}
     for done in predicted:
         if well := well_of(done.path):
             wells.setdefault(well, []).append(done)
-    for (name, place), fields in wells.items():
+    whole = {
+        name: fields
+        for (name, place), fields in wells.items()
+        if {done.path for done in fields} >= set(images_in(place))
+    }
+    whole |= {stem_of(e.path): [e] for e in predicted if e.names and not well_of(e.path)}
+    for name, fields in whole.items():
         table = folder / f"{name}.csv"
         try:
-            if {done.path for done in fields} >= set(images_in(place)):
-                columns = _joined([_measured(done) for done in fields])
-                if not overwrite and columns_of(table) != [*columns]:
-                    check_free([table], "another folder for the results")
-                write_csv(columns, table)
+            columns = _joined([_measured(done) for done in fields])
+            if not overwrite and columns_of(table) != [*columns]:
+                check_free([table], "another folder for the results")
+            write_csv(columns, table)
         except Exception as error:  # one odd well of a plate may raise anything
             yield table, reason_of(error)
 
 
 def _measured(done: FilePredicted) -> Columns:
-    labels = in_memory(read_image(done.target))
-    ndim = 3 if "Z" in done.axes else 2
-    sizes = done.config.pixel_size
-    known = all(axis in sizes for axis in done.axes[-ndim:])
-    scale = [sizes.get(axis, 1.0) for axis in done.axes] if known else []
-    units = ["um" if axis in sizes else "pixel" for axis in done.axes] if known else []
-    table = measure_objects(labels, scale=scale, units=units, spatial_ndim=ndim)
+    """Measure the objects of one field, those of several classes one class after the other."""
+    layers = [_table_of(done, labels) for labels in _layers_of(done)]
+    table = _joined(layers)
     fields = np.full(len(table["index"]), stem_of(done.path), object)
-    return {"field": fields, **table}
+    if not done.names:
+        return {"field": fields, **table}
+    counts = [len(each["index"]) for each in layers]
+    classes = np.repeat(np.array(done.names, object), counts)
+    return {"field": fields, "index": table.pop("index"), "class": classes, **table}
+
+
+def _layers_of(done: FilePredicted) -> Sequence[NDArray[Any]]:
+    if done.target.suffix == ZARR_SUFFIX:
+        groups = groups_of(done.target, done.names)
+        return [in_memory(read_image(group)) for group in groups]
+    labels = in_memory(read_image(done.target))
+    return [*labels] if done.names else [labels]
+
+
+def _table_of(done: FilePredicted, labels: NDArray[Any]) -> Columns:
+    axes, sizes = done.axes.replace("C", ""), done.config.pixel_size
+    ndim = 3 if "Z" in axes else 2
+    known = all(axis in sizes for axis in axes[-ndim:])
+    scale = [sizes.get(axis, 1.0) for axis in axes] if known else []
+    units = ["um" if axis in sizes else "pixel" for axis in axes] if known else []
+    return measure_objects(labels, scale=scale, units=units, spatial_ndim=ndim)
 
 
 def _joined(tables: Sequence[Columns]) -> Columns:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_unet.objects.blocks import no_objects, own_labels
+from napari_unet.objects.blocks import no_objects
 from napari_unet.objects.painted import keep_painted
-from napari_unet.objects.separation import no_objects, own_labels
 from napari_unet.prediction import pipeline
 from napari_unet.prediction.results import BlockSeparated
+from napari_unet.tasks.object_classes import numbered
 
 if TYPE_CHECKING:
     import threading
@@ -93,7 +93,8 @@ class FrameObjects:
             block = self._running.pop(future)
             labels, objects = future.result()
             self._store.write_block(self._frame, block, labels, objects)
-            yield BlockSeparated(index, self._plan.blocks[block], labels)
+            shown = labels if objects.votes is None else numbered(labels, objects.votes)
+            yield BlockSeparated(index, self._plan.blocks[block], shown)
 
     def finish(
         self, last: int, progress: PredictionProgress, stop: threading.Event
@@ -159,7 +160,7 @@ class FrameObjects:
         labels = ndimage.label(plan.result.shown(foreground, plan))[0]
         large = np.bincount(labels.ravel()) >= plan.limits.smallest
         labels = np.where(large[labels], labels, 0).astype(np.int32)
-        found = own_labels(labels, foreground, seen, own)
+        found = pipeline.owned(labels, foreground, seen, own, plan)
         self._store.write_block(self._frame, block, *found)
 
     def _tiles_missing(self, block: int) -> int:

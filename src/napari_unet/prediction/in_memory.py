@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import ArrayLike, Region
-    from napari_unet.objects.separation import BlockObjects
+    from napari_unet.objects.blocks import BlockObjects
     from napari_unet.prediction.plan import PredictionPlan
 
 Read = TypeVar("Read")
@@ -54,7 +54,8 @@ def _check_memory(size: int) -> None:
 def _paint_for(plan: PredictionPlan, painted: ArrayLike | None) -> ArrayLike | None:
     """Return the paint if it is of objects, and so is the result."""
     learned = RESULT_TYPES[plan.classes.task.result]
-    if painted is None or not (learned.is_separated and plan.result.is_separated):
+    of_objects = learned.is_separated and plan.result.is_separated and not plan.result.is_packed
+    if painted is None or not of_objects:
         return None
     if tuple(painted.shape) != plan.result_shape:
         raise LabelsError(
@@ -101,7 +102,8 @@ class ResultInMemory:
     def begin_frame(self, frame: int) -> None:
         """Take memory for the foreground."""
         if self._plan.result.is_separated:
-            pixels = np.zeros([part.stop - part.start for part in self._plan.region], np.uint8)
+            sizes = [part.stop - part.start for part in self._plan.region]
+            pixels = np.zeros(sizes, self._plan.tile_dtype)
             self._foreground[frame] = _Part(pixels, self._plan.region)
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:

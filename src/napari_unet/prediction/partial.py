@@ -40,7 +40,6 @@ from napari_unet.model.trained import hash_of_weights
 from napari_unet.objects.blocks import BlockObjects
 from napari_unet.prediction.journal import METADATA, SCRATCH, Journal
 from napari_unet.prediction.results import Prediction
-from napari_unet.tasks.overlapping_classes import unpacked_result
 from napari_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -96,9 +95,9 @@ class PartialResult:
         if not plan.result.is_packed:
             _array(self.folder / "0")[key] = values
             return
-        masks = unpacked_result(values, plan.classes.n_classes)
-        for group, mask in zip(self._groups, masks, strict=True):
-            _array(group / "0")[key] = mask
+        layers = plan.classes.task.unpacked(values, len(plan.classes.names))
+        for group, labels in zip(self._groups, layers, strict=True):
+            _array(group / "0")[key] = labels
 
     def write_tile(self, frame: int, tile: int, values: NDArray[Any]) -> None:
         """Write what a tile gives: foreground to the scratch folder, all else to the result."""
@@ -121,7 +120,7 @@ class PartialResult:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed here
         unfinished.mkdir(parents=True)
         for name, dtype, chunks in (
-            ("foreground", "uint8", self.plan.tiles.stride),
+            ("foreground", self.plan.tile_dtype.name, self.plan.tiles.stride),
             ("labels", "int32", self.plan.chunks),
         ):
             zarr.create_array(
@@ -134,7 +133,7 @@ class PartialResult:
         unfinished.rename(folder)
 
     def foreground(self, frame: int) -> Any:
-        """Open the foreground of a frame, ``[Z]YX`` uint8."""
+        """Open the foreground of a frame, ``[Z]YX``."""
         return _array(self._scratch(frame) / "foreground")
 
     def write_block(
@@ -143,6 +142,7 @@ class PartialResult:
         """Write the labels of a block in its own numbers, then what joins it to its neighbours."""
         strips: dict[str, NDArray[Any]] = {"count": np.array(objects.count)}
         strips |= {"areas": objects.areas, "sums": objects.sums}
+        strips |= {} if objects.votes is None else {"votes": objects.votes}
         strips |= {f"low{axis}": strip for axis, strip in objects.low.items()}
         strips |= {f"high{axis}": strip for axis, strip in objects.high.items()}
         path = self._block_file(frame, block)
@@ -158,7 +158,8 @@ class PartialResult:
             low = {axis: stored[f"low{axis}"] for axis in axes if f"low{axis}" in stored}
             high = {axis: stored[f"high{axis}"] for axis in axes if f"high{axis}" in stored}
             count = int(stored["count"])
-            return BlockObjects(count, low, high, stored["areas"], stored["sums"])
+            votes = stored.get("votes")
+            return BlockObjects(count, low, high, stored["areas"], stored["sums"], votes)
 
     def has_block(self, frame: int, block: int) -> bool:
         """Return whether a block is done."""
@@ -219,7 +220,7 @@ class PartialResult:
 
     @property
     def _groups(self) -> list[Path]:
-        """Where arrays with their lower resolutions lie: of overlapping classes one for each."""
+        """Where arrays with their lower resolutions lie: of classes in layers one for each."""
         return groups_of(self.folder, self.plan.classes.names if self.plan.result.is_packed else ())
 
     @contextmanager

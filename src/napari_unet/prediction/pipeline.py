@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
+from napari_unet.data.frames import box_within
 from napari_unet.data.intensity import unusual_pixels
 from napari_unet.errors import first_line
 from napari_unet.model.devices import choose_precision
@@ -30,6 +31,7 @@ from napari_unet.model.external import ExternalNetwork
 from napari_unet.model.memory import Shortage, within_memory
 from napari_unet.prediction.results import PredictionStarted
 from napari_unet.run import Notice
+from napari_unet.tasks.object_classes import numbered, parts_of_foreground, votes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -279,24 +281,41 @@ def separate_block(
 ) -> tuple[NDArray[np.int32], BlockObjects]:
     """Separate the objects of one block.
 
-    The foreground is that of the frame, ``[Z]YX`` uint8, as `predict_tile` gives it; only what the
-    block sees is read. Returns int32 labels of the block's own box, 1..N, and what joins it to its
+    The foreground is that of the frame, ``[Z]YX``, as `predict_tile` gives it; only what the block
+    sees is read. Returns int32 labels of the block's own box, 1..N, and what joins it to its
     neighbours.
     """
-    from napari_unet.objects.blocks import own_labels
     from napari_unet.objects.separation import separate_objects
 
     seen, own = plan.blocks.seen(number), plan.blocks[number]
     there = np.asarray(foreground[seen])
     labels = separate_objects(
-        there,
+        parts_of_foreground(there)[0],
         plan.limits.smallest,
         plan.threshold,
         plan.factors[-1],
         plan.typical,
         plan.limits.doubtful,
     )
-    return own_labels(labels, there, seen, own)
+    return owned(labels, there, seen, own, plan)
+
+
+def owned(
+    labels: NDArray[np.int32],
+    foreground: NDArray[Any],
+    seen: Region,
+    own: Region,
+    plan: PredictionPlan,
+) -> tuple[NDArray[np.int32], BlockObjects]:
+    """Return what a block owns, as `own_labels`, with the classes that its pixels vote for."""
+    from napari_unet.objects.blocks import own_labels
+
+    steps, classes = parts_of_foreground(foreground)
+    found, objects = own_labels(labels, steps, seen, own)
+    if classes is None:
+        return found, objects
+    votes = votes_of(found, classes[box_within(own, seen)], len(plan.classes.names))
+    return found, replace(objects, votes=votes)
 
 
 def number_objects(
@@ -316,4 +335,12 @@ def number_objects(
             after = plan.blocks.next_along(number, axis)
             pairs.append((number, after, same_objects(strip, objects[after].low[axis], axis)))
     kept = partial(is_sure, threshold=plan.threshold, limits=plan.limits)
-    return final_numbers(objects, pairs, kept, first)
+    tables, last = final_numbers(objects, pairs, kept, first)
+    if not plan.result.is_packed:
+        return tables, last
+    votes = np.zeros((last - first + 1, len(plan.classes.names)), np.int64)
+    for table, block in zip(tables, objects, strict=True):
+        if block.votes is not None:
+            known = table > first
+            np.add.at(votes, table[known] - first, block.votes[known])
+    return [numbered(table, votes, first) for table in tables], last

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from napari_unet.data.frames import Beside
     from napari_unet.model.execution import Runner
     from napari_unet.model.trained import TrainedNetwork
-    from napari_unet.objects.blocks import BlockObjects
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.partial import PartialResult
     from napari_unet.prediction.plan import PredictionPlan

@@ -10,7 +10,12 @@ import numpy as np
 
 from napari_unet.errors import ModelMismatchError
 from napari_unet.run import Notice
-from napari_unet.tasks.overlapping_classes import unpacked_result
+from napari_unet.tasks.object_classes import (
+    foreground_and_class,
+    one_object,
+    parts_of_foreground,
+)
+from napari_unet.tasks.table import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +54,7 @@ class ResultType:
     is_grey: bool = False
     """Whether it has the grey values of its image, any numbers."""
     is_packed: bool = False
-    """Whether pixels may be of several classes: their values are sums, see `Prediction.layers`."""
+    """Whether each class is in a layer of its own: values hold all of them, see `Task.unpacked`."""
 
     @property
     def shows_labels(self) -> bool:
@@ -78,15 +83,33 @@ def _above_threshold(foreground: NDArray[Any], plan: PredictionPlan) -> NDArray[
     return np.asarray(foreground > plan.threshold * _STEPS).astype(np.uint8)
 
 
+def _foreground_and_class(probabilities: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
+    return foreground_and_class(probabilities, _STEPS)
+
+
+def _class_above_threshold(foreground: NDArray[Any], plan: PredictionPlan) -> NDArray[Any]:
+    steps, classes = parts_of_foreground(foreground)
+    assert classes is not None
+    return one_object(_above_threshold(steps, plan), classes)
+
+
 def _grey_values(values: NDArray[np.float32], plan: PredictionPlan) -> NDArray[Any]:
     return np.asarray(values[0])
 
 
-_FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+_FLOAT, _BYTE, _WORD = map(np.dtype, (np.float32, np.uint8, np.uint16))
 RESULT_TYPES: Mapping[ResultKind, ResultType] = {
     "objects": ResultType(_foreground, _above_threshold, _BYTE, is_labels=True, is_separated=True),
     "classes": ResultType(_classes, _as_they_are, is_labels=True),
     "overlapping": ResultType(_classes, _as_they_are, is_labels=True, is_packed=True),
+    "object-classes": ResultType(
+        _foreground_and_class,
+        _class_above_threshold,
+        _WORD,
+        is_labels=True,
+        is_separated=True,
+        is_packed=True,
+    ),
     "probabilities": ResultType(_as_they_are, _classes, _FLOAT, is_per_class=True),
     "uncertainty": ResultType(_uncertainty, _as_they_are, _FLOAT),
     "image": ResultType(_grey_values, _as_they_are, _FLOAT, is_grey=True),
@@ -145,7 +168,7 @@ class Prediction:
     foreground: Mapping[int, Any] | None = None
     """In which its objects were separated, of each frame: see `separate_again`."""
     names: tuple[str, ...] = ()
-    """Of overlapping classes."""
+    """Of classes in layers."""
 
     @property
     def type(self) -> ResultType:
@@ -177,14 +200,16 @@ class Prediction:
     def whole(self) -> NDArray[Any]:
         """Return an array of all of the image: 0 where nothing was predicted.
 
-        Of overlapping classes the mask of each, 0 and 1, along a first axis.
+        Of overlapping classes the mask of each, 0 and 1, along a first axis; of objects of several
+        classes the numbers of those of each class.
         """
         array = np.asarray(self.array)
         whole = array
         if array.shape != self.shape:
             whole = np.zeros(self.shape, array.dtype)
             whole[self.box] = array
-        return unpacked_result(whole, len(self.names)) if self.type.is_packed else whole
+        task = task_of(self.kind) if self.type.is_packed else None
+        return whole if task is None else task.unpacked(whole, len(self.names))
 
 
 # --- What a running prediction tells: frozen values, one per happening ---------------------------

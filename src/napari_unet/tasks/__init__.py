@@ -19,4 +19,6 @@ from napari_unet.tasks.table import check_classes_painted as check_classes_paint
 from napari_unet.tasks.table import class_table as class_table
 from napari_unet.tasks.table import count_answers as count_answers
 from napari_unet.tasks.table import target_of as target_of
+from napari_unet.tasks.table import task_in_layers as task_in_layers
 from napari_unet.tasks.table import task_of as task_of
+from napari_unet.tasks.table import task_of_layer as task_of_layer

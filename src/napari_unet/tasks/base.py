@@ -138,7 +138,7 @@ class Task(ABC):
     """Whether one of two classes may be the membrane between cells."""
     activation: Output = "softmax"
     """What makes probabilities of the network's scores: an output of `UNetConfig`."""
-    result: Literal["objects", "classes", "overlapping", "image"] = "classes"
+    result: Literal["objects", "classes", "overlapping", "object-classes", "image"] = "classes"
     """The kind of result that a prediction gives where no other is asked for."""
     look: Look = FILLED
     """How results are shown at first."""
@@ -163,6 +163,8 @@ class Task(ABC):
     in_layers: bool = False
     """Whether each class is painted, and found, in a layer of its own; `labels` then hold all of
     them in one number per pixel."""
+    layer_kind: Kind = "classes"
+    """Then: what is painted, and found, in such a layer by itself."""
 
     # --- From paint or files to a target -----------------------------------------------------
 
@@ -193,6 +195,18 @@ class Task(ABC):
     def paint_of(self, labels: NDArray[Any], frame: Frame) -> NDArray[Any]:
         """Return the paint of a frame, ``[Z]YX``, as far as the frame goes."""
         return labels
+
+    def values_of(self, n_names: int) -> tuple[int, ...]:
+        """Return the painted value of each of so many classes, where each is in a layer."""
+        raise NotImplementedError("all is in one layer")
+
+    def packed(self, layers: Mapping[str, NDArray[Any]], unpainted: Unpainted) -> IntArray:
+        """Put the labels of the layers together, by the names of their classes."""
+        raise NotImplementedError("all is in one layer")
+
+    def unpacked(self, values: NDArray[Any], n_classes: int) -> NDArray[Any]:
+        """Return what a result holds for each layer, in a first axis."""
+        raise NotImplementedError("all is in one layer")
 
     def measured(
         self, table: ClassTable, frames: Iterable[tuple[NDArray[Any], IntensityRange]]

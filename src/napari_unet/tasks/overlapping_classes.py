@@ -41,6 +41,15 @@ class OverlappingClasses(Classes):
         places = [number for number in range(MOST_CLASSES) if _BASE**number <= largest]
         return tuple(sorted({*known, *painted_values(len(places))}))
 
+    def values_of(self, n_names: int) -> tuple[int, ...]:
+        return painted_values(n_names)
+
+    def packed(self, layers: Mapping[str, NDArray[Any]], unpainted: Unpainted) -> IntArray:
+        return packed_paint(layers, unpainted)
+
+    def unpacked(self, values: NDArray[Any], n_classes: int) -> NDArray[Any]:
+        return unpacked_result(values, n_classes)
+
     def target(
         self, labels: IntArray, table: ClassTable, sliver: float, anisotropy: float
     ) -> Target:
@@ -170,16 +179,9 @@ def packed_paint(layers: Mapping[str, NDArray[Any]], unpainted: Unpainted) -> ND
     >>> packed_paint({"nucleus": np.array([0, 1, 2]), "cell": np.array([0, 2, 7])}, "unlabelled")
     array([0, 7, 8], dtype=uint16)
     """
-    check_class_names(tuple(layers))
-    first_name, first = next(iter(layers.items()))
-    packed = np.zeros(np.shape(first), np.uint16)
+    packed = np.zeros(check_layers(layers), np.uint16)
     lowest = BACKGROUND_VALUE[unpainted]
-    for number, (name, labels) in enumerate(layers.items()):
-        if np.shape(labels) != packed.shape:
-            raise LabelsError(
-                f"The labels of {name!r} have the shape {np.shape(labels)}, those of "
-                f"{first_name!r} {packed.shape}: all classes of an image need labels of its shape."
-            )
+    for number, labels in enumerate(layers.values()):
         labels = check_labels(labels)
         digits = np.where(labels > lowest, np.uint16(_YES), np.uint16(_NO))
         if unpainted == "unlabelled":
@@ -199,13 +201,30 @@ def unpacked_result(labels: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
     return np.stack([labels >> number & 1 for number in range(n_classes)]).astype(np.uint8)
 
 
+def check_layers(layers: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
+    """Return the one shape of the labels of all classes.
+
+    Raises LabelsError if shapes differ, and ConfigError for names that cannot be told apart.
+    """
+    check_class_names(tuple(layers))
+    first_name, first = next(iter(layers.items()))
+    for name, labels in layers.items():
+        if np.shape(labels) != np.shape(first):
+            raise LabelsError(
+                f"The labels of {name!r} have the shape {np.shape(labels)}, those of "
+                f"{first_name!r} {np.shape(first)}: all classes of an image need labels of its "
+                "shape."
+            )
+    return tuple(np.shape(first))
+
+
 def check_class_names(names: Sequence[str]) -> None:
     """Refuse names of classes that cannot be told apart, and too many classes.
 
     Raises ConfigError.
     """
     if not 1 <= len(names) <= MOST_CLASSES:
-        raise ConfigError(f"There are {len(names)} overlapping classes; give 1 to {MOST_CLASSES}.")
+        raise ConfigError(f"There are {len(names)} classes by name; give 1 to {MOST_CLASSES}.")
     for name in names:
         if not name.strip() or any(
             letter in "/\\=:" or not letter.isprintable() for letter in name

@@ -19,12 +19,9 @@ from napari_unet.data.labels import (
 from napari_unet.errors import ConfigError, NothingToLearnError
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.tasks.image import DENOISE, IMAGE
+from napari_unet.tasks.object_classes import OBJECT_CLASSES
 from napari_unet.tasks.objects import OBJECTS
-from napari_unet.tasks.overlapping_classes import (
-    OVERLAPPING_CLASSES,
-    check_class_names,
-    painted_values,
-)
+from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES, check_class_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +33,8 @@ if TYPE_CHECKING:
 
 
 TASKS: dict[Kind, Task] = {
-    task.kind: task for task in (OBJECTS, CLASSES, OVERLAPPING_CLASSES, IMAGE, DENOISE)
+    task.kind: task
+    for task in (OBJECTS, CLASSES, OVERLAPPING_CLASSES, OBJECT_CLASSES, IMAGE, DENOISE)
 }
 # What is painted, and shown as labels.
 PAINTED_TASKS = tuple(task for task in TASKS.values() if task.paints)
@@ -48,6 +46,24 @@ def task_of(kind: str) -> Task:
         if task.kind == kind:
             return task
     raise ConfigError(f"kind is {kind!r}; choose {' or '.join(map(repr, TASKS))}.")
+
+
+def task_in_layers(kind: str, names: Sequence[str]) -> Task:
+    """Return the task of a kind that has labels of each class; ConfigError if it has not."""
+    task = task_of(kind)
+    if not task.in_layers:
+        raise ConfigError(
+            f"Labels by class ({', '.join(names)}) are of overlapping classes, but kind is "
+            f"{kind!r}; choose {OVERLAPPING_CLASSES.kind!r}, or {OBJECT_CLASSES.kind!r} where they "
+            "are objects, or give one label image per image."
+        )
+    return task
+
+
+def task_of_layer(layer_kind: str) -> Task:
+    """Return the task whose classes are in layers of a kind, as they are painted and found."""
+    found = (task for task in TASKS.values() if task.in_layers and task.layer_kind == layer_kind)
+    return next(found)
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,7 @@ class ClassTable:
     """With images: which values stand for the network's 0 and 1, where the image that it sees goes
     from 0 to 1."""
     names: tuple[str, ...] = ()
-    """Of overlapping classes, in the order of the network's; empty with others."""
+    """Of classes that are in layers, in the order of the network's; empty with others."""
 
     def __post_init__(self) -> None:
         """Refuse tables that no labels could have made."""
@@ -142,17 +158,17 @@ def class_table(
 
     Labels are of any shape and integer dtype, ids may be sparse and large; `known` are classes that
     a previous training knows, painted in these labels or not. See the table of
-    `napari_unet.data.labels`. Overlapping classes, which `packed_paint` puts together, have names.
+    `napari_unet.data.labels`. Classes in layers, whose labels `Task.packed` puts together, have
+    names.
 
     Raises NothingToLearnError if, with classes, fewer than two are painted.
     """
     task = task_of(kind)
-    painted = painted_values(len(names)) if names else task.painted(labels, unpainted, known)
-    if names and not task.in_layers:
-        raise ConfigError(
-            f"Labels by class ({', '.join(names)}) are of overlapping classes, but kind is "
-            f"{kind!r}; choose {OVERLAPPING_CLASSES.kind!r}, or give one label image per image."
-        )
+    painted = (
+        task_in_layers(kind, names).values_of(len(names))
+        if names
+        else task.painted(labels, unpainted, known)
+    )
     if task.in_layers and not painted:
         raise NothingToLearnError("Nothing is painted yet: paint each class in labels of its own.")
     table = ClassTable(kind, unpainted, painted, names=tuple(names))

@@ -22,11 +22,11 @@ from napari_unet.tasks.base import ValidationScore
 from napari_unet.tasks.overlapping_classes import digits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.data.labels import Target
+    from napari_unet.data.labels import IntArray, Target
     from napari_unet.tasks.base import Decision
     from napari_unet.tasks.table import ClassTable
 
@@ -78,15 +78,20 @@ class ObjectsFound:
         for threshold in self._objects:
             decision = self._decision._replace(threshold=threshold)
             found = self._table.task.decode(probabilities, self._table, decision)
-            self._objects[threshold] += count_objects(found, target.objects, target.painted)
+            for of_class, true in self._compared(found, target.objects):
+                self._objects[threshold] += count_objects(of_class, true, target.painted)
+
+    def _compared(self, found: IntArray, true: IntArray) -> Iterable[tuple[IntArray, IntArray]]:
+        return ((found, true),)
 
     def scores(self) -> ValidationScore:
         """Return them with the threshold of the best mean AP."""
         threshold = self._best_threshold()
         counts = self._objects[threshold]
         f1 = counts.scores()["f1_50"] if counts.n_truth else None
-        iou = scores_of_class(self._pixels.counts, 1)["iou"]
-        return ValidationScore(self._pixels.loss, iou, f1, threshold)
+        classes = range(1, self._table.n_classes)
+        ious = [scores_of_class(self._pixels.counts, each)["iou"] for each in classes]
+        return ValidationScore(self._pixels.loss, sum(ious) / len(ious), f1, threshold)
 
     def _best_threshold(self) -> float:
         """Choose the threshold of the best mean AP, averaged with its neighbours to tame chance."""
@@ -95,6 +100,14 @@ class ObjectsFound:
             return DEFAULT_THRESHOLD
         smooth = _with_neighbours([objects[t].scores()["map"] for t in _THRESHOLDS])
         return _THRESHOLDS[int(smooth.argmax())]
+
+
+class ObjectsOfClassesFound(ObjectsFound):
+    """The same, where an object is found only if it is of its class."""
+
+    def _compared(self, found: IntArray, true: IntArray) -> Iterable[tuple[IntArray, IntArray]]:
+        n_names, unpacked = len(self._table.names), self._table.task.unpacked
+        return zip(unpacked(found, n_names), unpacked(true, n_names), strict=True)
 
 
 class ClassesFound:

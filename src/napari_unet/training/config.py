@@ -49,9 +49,10 @@ class TrainConfig:
     kind: Kind = setting(
         "objects",
         "Objects: each painted value is one cell. Classes: each painted value is one class. "
-        "Overlapping: each class has labels of its own, and a pixel may be of several. Image: "
-        "another image is to be made (of pairs). Denoise: noise is to go, learned from the noisy "
-        "images alone (Noise2Void).",
+        "Overlapping: each class has labels of its own, and a pixel may be of several. "
+        "Object-classes: so have the objects of each class; touching ones come apart, whatever "
+        "they are. Image: another image is to be made (of pairs). Denoise: noise is to go, learned "
+        "from the noisy images alone (Noise2Void).",
         choices=tuple(TASKS),
     )
     unpainted: Unpainted = setting(

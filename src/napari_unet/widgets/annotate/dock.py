@@ -13,6 +13,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.widgets.annotate.import_annotations import ImportButton
 from napari_unet.widgets.annotate.join_channels import JoinButton
 from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
+from napari_unet.widgets.annotate.object_class import change_class
 from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
 from napari_unet.widgets.annotate.weight_map import show_weights, weighing
@@ -37,11 +38,15 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton, QVBoxLayout
 
     from napari_unet.data.labels import Unpainted
+    from napari_unet.tasks import Task
 
 _NO_LAYER = "Click New annotation, then paint a few cells and background."
 _KEYS_TEXT = (
     "Keys: <b>1</b>…<b>9</b> class, <b>N</b> next object, <b>B</b> background, <b>E</b> eraser, "
     "<b>F</b> fill between slices, <b>Ctrl+Z</b> undo."
+)
+_CLASS_KEY_TEXT = (
+    " <b>C</b> gives the object under the mouse the next class: it goes to the layer of that."
 )
 
 
@@ -64,7 +69,9 @@ class AnnotateWidget(Dock):
         self._show_image()
 
     def _show_task(self) -> None:
-        self._tools.show_task(self.target.task, self.target.painter.has_depth)
+        task = self.target.task
+        self._tools.show_task(task, self.target.painter.has_depth)
+        self.keys.setText(_KEYS_TEXT + _CLASS_KEY_TEXT * _has_classes(task))
 
     def _lay_out(self) -> None:
         layout, target = scrolling_column(self), self.target
@@ -118,7 +125,7 @@ class AnnotateWidget(Dock):
         self._session.weight_map.ended.connect(self._show_weights)
         keys: dict[str, Any] = {str(n): partial(self.pick, n) for n in range(1, 10)}
         keys |= {"N": self.paint_next, "B": self.paint_background, "E": self.erase}
-        keys["F"] = self.fill_between
+        keys |= {"F": self.fill_between, "C": self.change_class}
         add_shortcuts(self, keys)
 
     def _take_joined(self, image: Image) -> None:
@@ -175,6 +182,12 @@ class AnnotateWidget(Dock):
         """Fill the slices between those that show the object of the brush."""
         self.target.painter.fill_between()
 
+    def change_class(self) -> None:
+        """Give the object under the mouse the next class, where objects have classes."""
+        layer = self.target.annotation
+        if layer is not None and _has_classes(self.target.task):
+            self.target.coverage.setText(change_class(self._viewer, layer))
+
     def erase(self) -> None:
         """Take the eraser."""
         self.target.painter.erase()
@@ -210,6 +223,10 @@ class AnnotateWidget(Dock):
         elif self.target.annotation is not None:
             show_weights(self._viewer, self.target.annotation, outcome.result)
             self._viewer.layers.selection.active = self.target.annotation
+
+
+def _has_classes(task: Task) -> bool:
+    return task.in_layers and not task.named
 
 
 def _guess(image: Image) -> str:

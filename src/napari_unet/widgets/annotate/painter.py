@@ -181,7 +181,7 @@ class Painter(QObject):
         if layer is None:
             return
         if self.task.in_layers:
-            self.told.emit("Each overlapping class has a layer of its own: click New annotation.")
+            self.told.emit("Each class has a layer of its own: click New annotation.")
             return
         value = max([BACKGROUND_VALUE, *self.class_values(layer)]) + 1
         annotation = annotation_of(layer)

@@ -73,8 +73,9 @@ class PaintTarget(QObject):
         self.annotation_box: LayerComboBox[Labels] = LayerComboBox(viewer, Labels)
         self.kind_box: Final = choice(
             [(task.things, task.kind) for task in PAINTED_TASKS],
-            "What a painted number stands for: one cell, or one class. Overlapping classes have a "
-            "layer each: New annotation makes the next one. Train follows this choice.",
+            "What a painted number stands for: one cell, or one class. Overlapping classes, and "
+            "objects of several, have a layer for each class: New annotation makes the next one. "
+            "Train follows this choice.",
         )
         self.painter: Final = Painter(viewer, self.annotation_box, self.kind_box, dock)
         self.table: Final = ClassTableWidget()

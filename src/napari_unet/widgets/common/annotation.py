@@ -123,6 +123,14 @@ def class_of_layer(layer: Labels) -> str:
     return annotation_of(layer).name_of(FIRST_VALUE)
 
 
+def class_of_objects(layer: Labels) -> str:
+    """Return the class of all objects of a layer that holds those of one class; else ""."""
+    annotation = annotation_in(layer)
+    if annotation is None or annotation.task.named or not annotation.task.in_layers:
+        return ""
+    return class_of_layer(layer)
+
+
 def new_annotation(
     viewer: Viewer, image: Image, kind: Kind = "objects", class_name: str = ""
 ) -> Labels:

@@ -11,9 +11,8 @@ from napari.layers import Image, Labels
 
 from napari_unet.errors import LabelsError
 from napari_unet.objects.corrections import annotation_number_for, copy_region
-from napari_unet.tasks import task_of
+from napari_unet.tasks import task_of, task_of_layer
 from napari_unet.tasks.objects import OBJECTS
-from napari_unet.tasks.overlapping_classes import OVERLAPPING_CLASSES
 from napari_unet.widgets.common.annotation import (
     FIRST_VALUE,
     annotation_of,
@@ -67,7 +66,7 @@ class AnnotationCopier:
         known = annotations_in(self._viewer)
         chosen = self._session.annotation
         part = "" if predicted is None else predicted.part
-        if part:  # each overlapping class is painted in a layer of its own
+        if part:  # each class is painted in a layer of its own
             known = [
                 each
                 for each in known
@@ -77,7 +76,9 @@ class AnnotationCopier:
             same_image = image is None or image_for(self._viewer, found) is image
             if found is not None and labels_of(found).shape == shape and same_image:
                 return found
-        kind = OVERLAPPING_CLASSES.kind if part else OBJECTS.kind
+        kind = OBJECTS.kind
+        if predicted is not None and part:
+            kind = task_of_layer(predicted.kind).kind
         made = new_annotation(self._viewer, self._image_of(prediction), kind, part)
         self._viewer.layers.selection.active = prediction
         return made

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHeaderView, QTableWidgetItem, QWidget
 
 from napari_unet.data.labels import copy_of_paint, fill_regions, is_painted
-from napari_unet.tasks.overlapping_classes import check_class_names, packed_paint
+from napari_unet.tasks.overlapping_classes import check_class_names
 from napari_unet.widgets.common.annotation import (
     annotation_of,
     annotations_in,
@@ -302,7 +302,7 @@ def _packed(viewer: Viewer, pair: LayerPair, names: tuple[str, ...]) -> NDArray[
         )
         for name, layer in zip(names, pair.layers, strict=True)
     }
-    return packed_paint(paint, unpainted)
+    return annotation_of(pair.annotation).task.packed(paint, unpainted)
 
 
 def annotated_images(viewer: Viewer, pairs: Sequence[LayerPair]) -> tuple[AnnotatedImage, ...]:

@@ -9,7 +9,6 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.objects.overlaps import keep_numbers
-from napari_unet.tasks.overlapping_classes import unpacked_result
 from napari_unet.widgets.common.annotation import (
     FIRST_VALUE,
     annotation_of,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.axes import Region
+    from napari_unet.tasks import Task
     from napari_unet.training.events import ViewPredicted
 
 
@@ -44,7 +44,7 @@ class ResultLayer:
     What was corrected stays; what was there before is kept, and comes back on request. `whole` is
     whether all of the image is predicted: its objects then keep their numbers 1..N. Else they get
     those of the objects that they replace, and numbers that are new in the layer. `part` names the
-    one of several overlapping classes that is shown.
+    one of several classes in layers that is shown.
     """
 
     def __init__(
@@ -325,16 +325,20 @@ class ResultLayer:
         ]
 
 
-def labels_of_parts(labels: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+def labels_of_parts(
+    labels: NDArray[Any], task: Task, names: Sequence[str]
+) -> Mapping[str, NDArray[Any]]:
     """Return a result by the name of the layer that shows it; "" where one layer shows all of it.
 
-    `names` are those of overlapping classes, of which each has a number, and so a colour, of its
-    own; of others there are none.
+    `names` are those of classes in layers. Of overlapping ones each has a number, and so a colour,
+    of its own.
     """
     if not names:
         return {"": labels}
-    masks = unpacked_result(labels, len(names))
-    return {name: (FIRST_VALUE + k) * masks[k] for k, name in enumerate(names)}
+    layers = task.unpacked(labels, len(names))
+    if not task.named:
+        return dict(zip(names, layers.astype(np.int32, copy=False), strict=True))
+    return {name: (FIRST_VALUE + k) * layers[k] for k, name in enumerate(names)}
 
 
 def _fits(array: Any, pixels: NDArray[Any]) -> bool:

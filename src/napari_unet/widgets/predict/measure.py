@@ -21,7 +21,7 @@ from napari_unet.widgets.common.result_layer import active_labels, newest_predic
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.link_work import tracks_beside
-from napari_unet.widgets.predict.save_objects import SaveObjectsButton
+from napari_unet.widgets.predict.save_objects import SaveObjectsButton, class_of_all
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Tracks
@@ -134,8 +134,10 @@ class MeasurePanel(QWidget):
         import pandas as pd
 
         columns = dict(outcome.result)
-        annotation = self._session.annotation
-        if annotation is not None and annotation_of(annotation).task.named:
+        annotation, of_all = self._session.annotation, class_of_all(layer)
+        if of_all:
+            columns["class"] = np.full(len(columns["index"]), of_all, object)
+        elif annotation is not None and annotation_of(annotation).task.named:
             known = annotation_of(annotation)
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
         layer.features = pd.DataFrame(columns)

@@ -13,7 +13,6 @@ from qtpy.QtCore import QTimer
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
-from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.pairs import paint_on
 from napari_unet.widgets.common.placement import moved_to, placement_along
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.config import PredictConfig, ResultKind
     from napari_unet.prediction.results import BlockSeparated, Prediction, TilePredicted
     from napari_unet.provenance.card import PredictionCard
+    from napari_unet.tasks import Task
     from napari_unet.widgets.common.session import Session
 
 Keep = tuple[int, ...]
@@ -199,7 +199,7 @@ class ShownPrediction:
             self._shape = (*(1 for _ in frame), *(each.stop - each.start for each in region))
             self._placement = moved_to(self._placement, self._start)
         self._name, self._unsure = (f"{image.name} {what}{part}" for what in _NAMES)
-        self._labels: dict[str, ResultLayer] = {}  # of overlapping classes one for each
+        self._labels: dict[str, ResultLayer] = {}  # of classes in layers one for each
         self._image_layer: Image | None = None
         self._finished: set[tuple[int, ...]] = set()
         self._covered: dict[tuple[int, ...], Region] = {}  # of each frame, where there are tiles
@@ -237,7 +237,7 @@ class ShownPrediction:
             self._write(event)
             self._covered[event.frame] = _around(self._covered.get(event.frame), event.region)
         elif isinstance(event, FrameFinished) and self._labels:
-            for part, labels in labels_of_parts(event.labels, self._names).items():
+            for part, labels in labels_of_parts(event.labels, self._task, self._names).items():
                 self._labels[part].settle(event.frame, event.region, labels)
             self._finished.add(event.frame)
             self._refresh_soon()
@@ -254,7 +254,7 @@ class ShownPrediction:
             self._labels[part] = ResultLayer(
                 self._viewer,
                 self._image,
-                CLASSES.kind if part else kind,
+                self._task.layer_kind if part else kind,
                 self._ndim,
                 shape,
                 self._placement,
@@ -269,6 +269,10 @@ class ShownPrediction:
     def _names(self) -> tuple[str, ...]:
         return self.model.record.classes.names
 
+    @property
+    def _task(self) -> Task:
+        return self.model.record.classes.task
+
     def _learned_from(self) -> Labels | None:
         run = self._session.run
         pairs = run.pairs if run is not None else ()
@@ -276,7 +280,7 @@ class ShownPrediction:
 
     def _write(self, tile: TilePredicted | BlockSeparated) -> None:
         if self._labels:
-            for part, labels in labels_of_parts(tile.labels, self._names).items():
+            for part, labels in labels_of_parts(tile.labels, self._task, self._names).items():
                 self._labels[part].show_tile(tile.frame, tile.region, labels)
         elif self._image_layer is not None:
             start = self._start or (0,) * self._image_layer.ndim
@@ -332,7 +336,7 @@ class ShownPrediction:
                 at = (*(slice(i, i + 1) for i in frame), *region)
                 box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
                 found = np.asarray(result.array[box])[(0,) * len(frame)]
-                for part, labels in labels_of_parts(found, self._names).items():
+                for part, labels in labels_of_parts(found, self._task, self._names).items():
                     self._labels[part].settle_found(frame, region, labels)
 
     def _refresh_soon(self) -> None:

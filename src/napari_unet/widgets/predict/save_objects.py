@@ -20,6 +20,7 @@ from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import (
     annotation_in,
     annotation_of,
+    class_of_objects,
     image_for,
     was_painted_here,
 )
@@ -161,16 +162,26 @@ def _is_paint(viewer: Viewer, layer: Labels) -> bool:
 def _classes_of(
     viewer: Viewer, layer: Labels, labels: NDArray[Any]
 ) -> tuple[dict[int, str], dict[int, str]]:
-    """Return names and colours of the classes in a layer; nothing for objects."""
+    """Return names and colours of the classes in a layer; nothing for objects of no class."""
+    values = [int(value) for value in np.unique(labels) if value]
+    if of_all := class_of_all(layer):
+        return dict.fromkeys(values, of_all), {}
     predicted, painted = predicted_of(layer), session_of(viewer).annotation
     of = painted if predicted is not None else layer
     task = annotation_of(layer).task if predicted is None else task_of(predicted.kind)
     if not task.named or of is None:
         return {}, {}
     known = annotation_of(of)
-    values = [int(value) for value in np.unique(labels) if value]
     names = {value: known.name_of(value) for value in values}
     return names, {value: known.colour_of(value) for value in values}
+
+
+def class_of_all(layer: Labels) -> str:
+    """Return the class that all objects of a layer are of, painted or predicted; "": of none."""
+    predicted = predicted_of(layer)
+    if predicted is None:
+        return class_of_objects(layer)
+    return "" if predicted.task.named else predicted.part
 
 
 def _parents_of(viewer: Viewer, layer: Labels) -> dict[int, int]:

@@ -11,7 +11,6 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.labels import same_paint
-from napari_unet.tasks.classes import CLASSES
 from napari_unet.training.events import AnnotationsJoined, Inbox, PaintJudged, View, ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
@@ -199,7 +198,8 @@ class TrainingRun(QObject):
             self.joined = event
         if isinstance(event, ViewPredicted) and self.live:
             pair, names = self.pairs[event.image], self._images[event.image].class_names
-            parts = labels_of_parts(event.labels, names).items()
+            task = annotation_of(pair.annotation).task
+            parts = labels_of_parts(event.labels, task, names).items()
             for paint, (part, labels) in zip(pair.layers, parts, strict=True):
                 if paint in plain_layers(self._viewer):
                     shown = live_layer(self._viewer, LayerPair(pair.image, paint), self._ndim, part)
@@ -224,13 +224,13 @@ class TrainingRun(QObject):
 def live_layer(viewer: Viewer, pair: LayerPair, ndim: int, part: str = "") -> ResultLayer:
     """Return where it is shown what a network of `ndim` dimensions finds in an image.
 
-    Of overlapping classes each has a layer of its own: `part` is its name.
+    Of classes in layers each has one of its own: `part` is its name.
     """
-    paint = pair.annotation
+    paint, task = pair.annotation, annotation_of(pair.annotation).task
     return ResultLayer(
         viewer,
         pair.image,
-        CLASSES.kind if part else annotation_of(paint).kind,
+        task.layer_kind if part else task.kind,
         ndim,
         tuple(labels_of(paint).shape),
         placement_from_labels(paint),
