@@ -36,7 +36,17 @@ if TYPE_CHECKING:
 
 LATE = 8
 PAINTED_NUCLEI = {0: (1, 4, 16, 19, 31, 34, 46, 49, 52), LATE: (5, 6, 20, 21, 35, 36, 50, 51)}
-STEPS = {"nuclei": 100, "membranes": 150, "movie": 40, "batch": 12, "denoise": 250}
+STEPS = {
+    "nuclei": 100,
+    "membranes": 150,
+    "movie": 40,
+    "batch": 12,
+    "denoise": 250,
+    "object_classes": 150,
+    "finer": 150,
+}
+# Mean grey values that part the nuclei of the sample into two classes.
+_BRIGHT = 77
 
 
 def train(training: Any, steps: int) -> None:
@@ -220,7 +230,66 @@ def denoise() -> None:
     shoot(viewer, "denoised")
 
 
+def object_classes() -> None:
+    """Find bright and dim nuclei, learned from one half of the sample with all of it painted."""
+    from napari_unet.widgets.common.annotation import new_annotation
+
+    viewer = open_viewer()
+    pixels, _, labels = load_nuclei_2d()
+    image = viewer.add_image(pixels, name="nuclei")
+    annotate, training, prediction = open_docks(viewer)
+    numbers = np.unique(labels)[1:]
+    bright = np.isin(labels, numbers[ndi.mean(pixels, labels, numbers) >= _BRIGHT])
+    for name, inside in (("bright", bright), ("dim", ~bright)):
+        layer = new_annotation(viewer, image, "object-classes", name)
+        paint = np.where(inside & (labels > 0), labels + 1, 0)
+        paint[labels == 0] = 1
+        layer.data[:, : pixels.shape[1] // 2] = paint[:, : pixels.shape[1] // 2]
+        annotate.target.adopt(layer)
+    train(training, STEPS["object_classes"])
+    predict(prediction)
+    for layer in viewer.layers:
+        layer.visible = layer is image or layer.name.endswith("prediction")
+    from napari.utils.colormaps import direct_colormap
+
+    for name, colour in (("bright", "orange"), ("dim", "cyan")):
+        found = viewer.layers[f"nuclei {name} prediction"]
+        found.colormap = direct_colormap({0: "transparent", None: colour})
+    raise_dock(annotate)
+    look_at(viewer, 256, 256, 1.35)
+    live(1)
+    shoot(viewer, "object-classes")
+
+
+def finer() -> None:
+    """Make nuclei twice as fine, learned from the left half of the sample."""
+    from napari_unet.data.rescaling import mean_of_blocks
+
+    viewer = open_viewer()
+    fine = load_nuclei_2d()[0][:, :256]
+    coarse = mean_of_blocks(fine[np.newaxis].astype(np.float32), (1, 2, 2))[0]
+    truth = viewer.add_image(fine, name="fine", scale=(0.5, 0.5), translate=(-0.25, -0.25))
+    image = viewer.add_image(coarse, name="coarse", contrast_limits=truth.contrast_limits)
+    dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Denoise")[1]
+    live(1)
+    dock.learn_box.setCurrentIndex(1)
+    dock.image_box.layer, dock.target_box.layer = image, truth
+    dock.steps_box.setValue(STEPS["finer"])
+    click(dock.start_button)
+    wait_for(dock.task)
+    print(dock.status.text(), dock.about.text(), flush=True)
+    viewer.layers["coarse made"].contrast_limits = truth.contrast_limits
+    viewer.grid.enabled = True
+    viewer.grid.shape = (1, 3)
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 2.2
+    live(1)
+    shoot(viewer, "finer")
+
+
 SCENES = {
+    "finer": finer,
+    "object_classes": object_classes,
     "nuclei": nuclei,
     "membranes": membranes,
     "movie": movie,

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.data.labels import fill_regions
+from napari_unet.tasks import task_of
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE
 from napari_unet.widgets.common.layers import labels_of
 from napari_unet.widgets.common.regions import regions_of
@@ -110,16 +111,17 @@ def _every(step: int, region: Region) -> Region:
 
 def coverage_text(coverage: Coverage, task: Task) -> str:
     """Return in words what is painted and what would help most."""
+    things = (task_of(task.layer_kind) if task.in_layers else task).things
     total = max(coverage.total, 1)
     foreground = sum(coverage.pixels[value] for value in coverage.objects)
     background = coverage.pixels.get(BACKGROUND_VALUE, 0)
     text = (
         f"Painted: {(background + foreground) / total:.1%} of the pixels; "
-        f"{len(coverage.objects)} {task.things} ({foreground / total:.1%}) and background "
+        f"{len(coverage.objects)} {things} ({foreground / total:.1%}) and background "
         f"({background / total:.1%})."
     )
     if not foreground:
-        return f"{text} Paint a few {task.things}: each with its own number."
+        return f"{text} Paint a few {things}: each with its own number."
     if not background:
         return f"{text} Background: nothing painted yet. A stroke between cells helps most."
     if wish := task.wish(len(coverage.objects)):
