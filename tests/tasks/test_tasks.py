@@ -51,7 +51,8 @@ def test_a_task_can_go_to_another_process(task: Task) -> None:
 @each_task
 def test_a_table_is_stored_without_its_task(task: Task) -> None:
     table = class_table([PAINT], task.kind, "unlabelled")
-    assert list(asdict(table)) == ["kind", "unpainted", "painted", "target_range", "names"]
+    stored = ["kind", "unpainted", "painted", "target_range", "names", "finer"]
+    assert list(asdict(table)) == stored
 
 
 @each_task

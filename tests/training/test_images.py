@@ -192,7 +192,9 @@ def test_patches_hold_pixels_of_the_image_and_no_mixtures() -> None:
 def test_blind_pixels_alone_are_asked_for_and_show_another_value() -> None:
     image = torch.arange(32.0 * 32).reshape(1, 32, 32)
     target = torch.stack([image[0], torch.ones(32, 32)])
-    of_batch = DENOISE.asked(image[None], target[None], [np.random.default_rng(0)])
+    of_batch = DENOISE.asked(
+        image[None], target[None], [np.random.default_rng(0)], ClassTable("denoise", "background")
+    )
     shown, asked = of_batch[0][0], of_batch[1][0]
     blind = asked[1] > 0
     assert 30 < int(blind.sum()) <= 51

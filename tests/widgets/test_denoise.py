@@ -190,3 +190,21 @@ def test_a_target_of_another_shape_is_refused_in_words(
 def test_without_an_image_it_says_what_is_missing(dock: DenoiseWidget) -> None:
     dock.start_button.click()
     assert "Open an image" in dock.status.text()
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_what_is_made_of_a_finer_target_covers_the_image_with_finer_pixels(
+    dock: DenoiseWidget, qtbot: QtBot, factor: int
+) -> None:
+    placement: dict[str, Any] = {"scale": (0.5, 0.5), "translate": (10, 20), "rotate": 30}
+    image = dock._viewer.add_image(picture(32, 40), name="coarse", **placement)
+    target = dock._viewer.add_image(picture(32 * factor, 40 * factor), name="fine")
+    dock.learn_box.setCurrentIndex(1)
+    dock.image_box.layer, dock.target_box.layer = image, target
+    layer = denoised(dock, qtbot)
+    assert layer.data.shape == (32 * factor, 40 * factor)
+    assert np.isfinite(layer.data).all()
+    for corner in ((0, 0), (32, 0), (0, 40), (32, 40)):  # outer edges, in pixels from the first
+        coarse = image.data_to_world(np.array(corner) - 0.5)
+        fine = layer.data_to_world(np.array(corner) * factor - 0.5)
+        np.testing.assert_allclose(fine, coarse, atol=1e-9)

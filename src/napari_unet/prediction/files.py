@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_unet.data.axes import unusable_axes, usable_axes
+from napari_unet.data.finer import finer_size
 from napari_unet.data.pixel_hashes import PixelHash, hash_pixels
 from napari_unet.errors import (
     ConfigError,
@@ -199,7 +200,10 @@ def _predict_file(
         axes, pixels = result.axes_of_whole, result.whole()
         hashes = hash_pixels(image.array), hash_pixels(pixels)
         write = write_labels if result.type.is_labels else write_image
-        write(target, pixels, axes, config.pixel_size, like=path)
+        finer = trained.record.classes.finer
+        size = finer_size(config.pixel_size, finer)
+        # where a GeoTIFF lies on the map is said for its own pixels
+        write(target, pixels, axes, size, like=path if finer == 1 else None)
     else:
         hashes = _hash_of(path), _hash_of(target)
     return FilePredicted(

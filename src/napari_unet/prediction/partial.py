@@ -24,6 +24,7 @@ import numpy as np
 import zarr
 
 from napari_unet.data.axes import SPATIAL_AXES, frame_axes
+from napari_unet.data.finer import finer_size
 from napari_unet.data.intensity import sample_boxes
 from napari_unet.errors import FileProblemError, UnreadableError
 from napari_unet.io.disk import replace_file, replacing, sync_folder, why_not_written
@@ -384,6 +385,7 @@ def _stored_sizes(plan: PredictionPlan) -> dict[str, int]:
 
 def _create(result: PartialResult, pixel_size: PixelSize) -> None:
     plan, sizes = result.plan, _stored_sizes(result.plan)
+    pixel_size = finer_size(pixel_size, plan.classes.finer)
     chunks = dict(zip(SPATIAL_AXES[plan.ndim], _clipped(plan.chunks, plan.shape), strict=True))
     chunks["C"] = plan.classes.n_classes
     dtype = np.dtype(np.uint32) if plan.result.is_separated else plan.tile_dtype

@@ -265,15 +265,17 @@ def predict_tile(
     It is, with objects, the foreground in steps of 1/255; probabilities as C followed by the tile;
     uncertainty; grey values; or the value of each pixel's class.
     """
-    return tile_values(runner.probabilities(frame, intensity, tile), intensity, plan)
+    said = runner.probabilities(frame, intensity, tile)
+    return tile_values(said, frame, intensity, tile, plan)
 
 
 def tile_values(
-    probabilities: NDArray[np.float32], intensity: Scaling, plan: PredictionPlan
+    said: NDArray[np.float32], frame: Frame, intensity: Scaling, tile: Region, plan: PredictionPlan
 ) -> NDArray[Any]:
     """Turn what the network says of a tile into its values, which `predict_tile` returns."""
     table = plan.classes
-    return plan.result.of_tile(table.task.in_image(probabilities, intensity, table), plan)
+    said = table.task.completed(said, frame, intensity, tile, table)
+    return plan.result.of_tile(table.task.in_image(said, intensity, table), plan)
 
 
 def separate_block(

@@ -15,6 +15,7 @@ from napari_unet.data.axes import (
     frame_axes,
     guess_axes,
 )
+from napari_unet.data.finer import on_finer_grid
 from napari_unet.data.frames import Frame
 from napari_unet.data.rescaling import LARGEST_RATIO, plane_factors, size_of_cell
 from napari_unet.errors import ConfigError, ImageError, ModelMismatchError
@@ -55,7 +56,7 @@ class PredictionPlan:
     ndim: int
     """Spatial dimensions of the network."""
     shape: tuple[int, ...]
-    """``[Z]YX`` of a frame."""
+    """``[Z]YX`` of a frame, on the grid of the result."""
     frames_shape: tuple[int, ...]
     """Sizes along the frame axes."""
     used_channels: tuple[int, ...]
@@ -135,9 +136,10 @@ class PredictionPlan:
         return tuple(map(int, index))
 
     def frame(self, image: ArrayLike, number: int) -> Frame:
-        """Return one frame of the image."""
+        """Return one frame of the image, on the grid of the result."""
         index = self.index_of(number)
-        return Frame(image, self.axes, self.ndim, index, self.used_channels, self.window)
+        seen = on_finer_grid(image, self.axes, self.classes.finer)
+        return Frame(seen, self.axes, self.ndim, index, self.used_channels, self.window)
 
 
 def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig) -> PredictionPlan:
@@ -152,6 +154,7 @@ def plan_prediction(record: ModelRecord, image: ArrayLike, config: PredictConfig
     foreground = 1 if record.membrane is None else 1 - record.membrane
     axes = _checked_axes(record, image, config)
     used_channels = _used_channels(record, image, axes, config)
+    image = on_finer_grid(image, axes, record.classes.finer)
     sizes = dict(zip(axes, image.shape, strict=True))
     shape = tuple(sizes[axis] for axis in SPATIAL_AXES[network.ndim])
     frames_shape = tuple(sizes[axis] for axis in frame_axes(axes, network.ndim))

@@ -209,7 +209,7 @@ def _predict_frames(
                     break
                 if beside is not None:
                     said = beside(said, frame, intensity, region)
-                values = tile_values(said, intensity, plan)
+                values = tile_values(said, frame, intensity, region, plan)
                 writer.submit(partial(_store, store, number, tile, values))
                 missing, n_done = missing - 1, n_done + 1
                 yield from map(Notice, runner.fallback.take_notices())

@@ -12,6 +12,7 @@ from napari_unet.tasks.base import ValidationScore as ValidationScore
 from napari_unet.tasks.base import scores_in_words as scores_in_words
 from napari_unet.tasks.image import DENOISE as DENOISE
 from napari_unet.tasks.image import IMAGE as IMAGE
+from napari_unet.tasks.table import FINER as FINER
 from napari_unet.tasks.table import PAINTED_TASKS as PAINTED_TASKS
 from napari_unet.tasks.table import TASKS as TASKS
 from napari_unet.tasks.table import ClassTable as ClassTable

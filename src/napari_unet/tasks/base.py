@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import IntensityRange, Scaling
     from napari_unet.data.labels import IntArray, Kind, Output, Target, Unpainted
@@ -255,7 +256,11 @@ class Task(ABC):
     # --- Training ----------------------------------------------------------------------------
 
     def asked(
-        self, images: Tensor, targets: Tensor, chances: Sequence[np.random.Generator]
+        self,
+        images: Tensor,
+        targets: Tensor,
+        chances: Sequence[np.random.Generator],
+        table: ClassTable,
     ) -> tuple[Tensor, Tensor]:
         """Change patches (B, C, *), or what is asked of them: answers and weights (B, 2, *').
 
@@ -334,6 +339,17 @@ class Task(ABC):
 
         Paint is 0 where unlabelled, 1 on background, and from 2 up on things.
         """
+
+    def completed(
+        self,
+        said: NDArray[np.float32],
+        frame: Frame,
+        intensity: Scaling,
+        region: Region,
+        table: ClassTable,
+    ) -> NDArray[np.float32]:
+        """Add to what the network says of a region (C, *) what it was not asked for."""
+        return said
 
     def in_image(
         self, values: NDArray[np.float32], intensity: Scaling, table: ClassTable

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_unet.data.axes import Region
     from napari_unet.data.frames import Frame
     from napari_unet.data.intensity import Scaling
     from napari_unet.data.labels import IntArray, Kind
@@ -101,7 +102,7 @@ class Images(Task):
                 "The images have the same value everywhere: there is nothing to learn from. Choose "
                 "others, or another channel."
             )
-        if self.teaches_itself:
+        if self.teaches_itself or table.finer > 1:  # which has the grey values of its image
             return table
         parts = []
         for labels, intensity in known[:: max(1, len(known) // _FRAMES_MEASURED)]:
@@ -139,9 +140,15 @@ class Images(Task):
         raise NotImplementedError("images are not corrected")
 
     def asked(
-        self, images: Tensor, targets: Tensor, chances: Sequence[np.random.Generator]
+        self,
+        images: Tensor,
+        targets: Tensor,
+        chances: Sequence[np.random.Generator],
+        table: ClassTable,
     ) -> tuple[Tensor, Tensor]:
-        """Blind some pixels, and ask for these alone."""
+        """Blind some pixels, and ask for these alone; of finer images for what enlarging lacks."""
+        if table.finer > 1:
+            return images, _beyond_enlarging(images, targets)
         if not self.teaches_itself:
             return images, targets
         import torch
@@ -149,6 +156,20 @@ class Images(Task):
         blinded = [_blinded(*patch) for patch in zip(images, targets, chances, strict=True)]
         shown, asked = (torch.stack(parts) for parts in zip(*blinded, strict=True))
         return shown, asked
+
+    def completed(
+        self,
+        said: NDArray[np.float32],
+        frame: Frame,
+        intensity: Scaling,
+        region: Region,
+        table: ClassTable,
+    ) -> NDArray[np.float32]:
+        """Add the image as it is enlarged to what the network says that it lacks."""
+        if table.finer == 1:
+            return said
+        enlarged: NDArray[np.float32] = _middle(intensity.normalise(frame.read(region)))
+        return said + enlarged[np.newaxis]
 
     def for_loss(self, answers: Tensor) -> Tensor:
         return answers.contiguous()
@@ -198,6 +219,16 @@ def _range_of(intensity: IntensityRange) -> tuple[float, float]:
     """Return which grey value is 0 to the network, and how far away 1 is."""
     low, high = (_middle(np.asarray(values)) for values in (intensity.low, intensity.high))
     return float(low), float(high - low) if high > low else 1.0
+
+
+def _beyond_enlarging(images: Tensor, targets: Tensor) -> Tensor:
+    """Take from the answers what the images show already, in their middle channel."""
+    seen = images[:, images.shape[1] // 2]
+    for axis, size in enumerate(targets.shape[2:], start=1):
+        seen = seen.narrow(axis, (seen.shape[axis] - size) // 2, size)
+    answers = targets.clone()
+    answers[:, 0] -= seen
+    return answers
 
 
 def _blinded(image: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from napari_unet.tasks.base import Task
 
 
+# So many times as fine images can be made as they are.
+FINER = (1, 2, 3, 4)
 TASKS: dict[Kind, Task] = {
     task.kind: task
     for task in (OBJECTS, CLASSES, OVERLAPPING_CLASSES, OBJECT_CLASSES, IMAGE, DENOISE)
@@ -82,6 +84,9 @@ class ClassTable:
     names: tuple[str, ...] = ()
     """Of classes that are in layers, in the order of the network's; empty with others."""
 
+    finer: int = 1
+    """With images: pixels of what is made per pixel of the image, along Y and X."""
+
     def __post_init__(self) -> None:
         """Refuse tables that no labels could have made."""
         task_of(self.kind)
@@ -94,6 +99,8 @@ class ClassTable:
         low, high = self.target_range
         if not -math.inf < low < high < math.inf:
             raise ConfigError(f"target_range is {self.target_range}; give two ascending numbers.")
+        if self.finer not in FINER or (self.finer > 1 and self.task.paints):
+            raise ConfigError(f"finer is {self.finer}; images can be made 2, 3 or 4 times as fine.")
         if self.task.in_layers and not self.names:
             names = tuple(f"class {number}" for number in range(1, len(self.painted) + 1))
             object.__setattr__(self, "names", names)

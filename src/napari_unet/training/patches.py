@@ -103,7 +103,7 @@ class PatchSampler:
     ) -> None:
         self._guess = guess
         self._numbers = range(first, first + config.batch_size)
-        self._frames, self._task = data.frames, data.classes.task
+        self._frames, self._table, self._task = data.frames, data.classes, data.classes.task
         self._device = device
         self._config = config = data.settled(config)
         network = config.network(data.channels, data.classes.n_classes)
@@ -176,7 +176,7 @@ class PatchSampler:
             _read_target(*centre, bend.reach(self._patch), self._guess) for centre, bend in drawn
         ]
         asked = sample_nearest([self._placed(target) for target in targets], inner)
-        return self._task.asked(images, asked, chances)
+        return self._task.asked(images, asked, chances, self._table)
 
     def _placed(self, region: NDArray[np.float32]) -> Tensor:
         """Bring a region (C, *) to the device, as (1, C, *); a GPU fetches it while it computes."""

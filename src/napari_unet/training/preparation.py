@@ -41,8 +41,10 @@ from napari_unet.training.sources import (
     choose_flat_levels,
     class_names_of,
     common_pixel_size,
+    finer_of,
     notices_by_image,
     notices_of,
+    notices_of_bicubic,
     record_of,
     source_frames,
 )
@@ -126,6 +128,7 @@ class _Preparation:
         self.cell_size = known_size or self.table.task.diameter(self.labels, self.table.unpainted)
         self.notices: tuple[str, ...] = ()
         self._choose_sizes(previous, config)
+        self.table = replace(self.table, finer=finer_of(self.sources))
         self.table = self.table.task.measured(self.table, self._measured_frames())
         self.pixel_size, differing = common_pixel_size(self.sources, config.ndim)
         self.notices += differing
@@ -208,6 +211,7 @@ class _Preparation:
             self.sources,
             (
                 *notices_of(frames, blocks, self.binning, is_plenty(frames, table)),
+                *notices_of_bicubic(frames, blocks, table),
                 *self.notices,
                 *notices_by_image(self.sources, frames, one_by_one),
             ),

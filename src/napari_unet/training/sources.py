@@ -18,7 +18,8 @@ from napari_unet.data.axes import (
     guess_axes,
     without_channels,
 )
-from napari_unet.data.frames import frames_of
+from napari_unet.data.finer import FinerImage, finer_size, on_finer_grid
+from napari_unet.data.frames import box_within, frames_of
 from napari_unet.data.intensity import sample_regions, unusual_pixels
 from napari_unet.data.labels import (
     fill_regions,
@@ -32,7 +33,7 @@ from napari_unet.data.rescaling import LARGEST_RATIO
 from napari_unet.errors import ImageError, LabelsError
 from napari_unet.model.record import TrainingImageRecord
 from napari_unet.model.starting import flat_levels_to_begin_with
-from napari_unet.tasks import task_of
+from napari_unet.tasks import FINER, Decision, scores_in_words, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.data.frames import Frame
+    from napari_unet.tasks import ClassTable
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData, TrainingFrame
     from napari_unet.training.held_back import Block
@@ -73,7 +75,7 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     check_image(image.image)
     task = task_of(config.kind)
     if not task.paints:
-        _check_target_shape(image)
+        image = _as_fine_as_target(image, config.ndim)
     labels = task.check(image.labels)
     if config.unpainted == "unlabelled" and not image.class_names:
         labels = fill_regions(labels, image.regions)
@@ -85,20 +87,46 @@ def _checked(image: AnnotatedImage, config: TrainConfig) -> AnnotatedImage:
     return replace(image, labels=labels, regions=())
 
 
-def _check_target_shape(image: AnnotatedImage) -> None:
-    """Refuse a target image that is not of the same pixels."""
+def _as_fine_as_target(image: AnnotatedImage, ndim: int) -> AnnotatedImage:
+    """Return an image on the grid of its target, which may be finer along Y and X.
+
+    Raises LabelsError where a target is neither of the same pixels nor of a finer grid.
+    """
     shape, of_target = tuple(image.image.shape), tuple(image.labels.shape)
-    fitting = [shape, *(shape[:i] + shape[i + 1 :] for i in range(len(shape)))]
-    if of_target not in fitting:
+    if isinstance(image.image, FinerImage):  # of a training that goes on
+        return image
+    axes = image.axes or guess_axes(shape, ndim, 1)
+    for factor in FINER:
+        finer = tuple(n * (factor if a in "YX" else 1) for n, a in zip(shape, axes, strict=True))
+        fitting = [finer, *(finer[:i] + finer[i + 1 :] for i in range(len(finer)))]
+        if of_target in fitting and factor == 1:
+            break
+        if of_target in fitting:
+            seen, size = on_finer_grid(image.image, axes, factor), image.pixel_size
+            return replace(image, image=seen, axes=axes, pixel_size=finer_size(size, factor))
+    else:
         raise LabelsError(
             f"The target image {of_target} is not of the shape of its image {shape}: give pairs of "
-            "images of the same pixels. Targets have no channel axis."
+            "images of the same pixels, or targets of exactly 2, 3 or 4 times as many along Y and "
+            "X. Targets have no channel axis."
         )
     if len(of_target) > 2 and of_target[-1] in (3, 4) and of_target == shape:
         raise LabelsError(
             f"The target image {of_target} looks like a colour image; give one grey value per "
             "pixel."
         )
+    return image
+
+
+def finer_of(images: Sequence[AnnotatedImage]) -> int:
+    """Return how many times as fine as the images their targets are; LabelsError: they differ."""
+    factors = {e.image.factor if isinstance(e.image, FinerImage) else 1 for e in images}
+    if len(factors) > 1:
+        raise LabelsError(
+            f"The targets are {' and '.join(map(str, sorted(factors)))} times as fine as their "
+            "images; give pairs of one kind."
+        )
+    return factors.pop()
 
 
 def class_names_of(images: Sequence[AnnotatedImage], config: TrainConfig) -> tuple[str, ...]:
@@ -251,8 +279,9 @@ def record_of(
 ) -> TrainingImageRecord:
     """Identify an image; the pixels of the same array are not hashed again."""
     known = previous.images[number].image_sha256 if previous else ""
-    image_hash, labels_hash = known or hash_of(image.image), _hash_of_labels(image.labels)
-    return TrainingImageRecord(image.name, tuple(image.image.shape), image_hash, labels_hash)
+    source = image.image.array if isinstance(image.image, FinerImage) else image.image
+    image_hash, labels_hash = known or hash_of(source), _hash_of_labels(image.labels)
+    return TrainingImageRecord(image.name, tuple(source.shape), image_hash, labels_hash)
 
 
 def _hash_of_labels(labels: NDArray[Any]) -> str:
@@ -320,6 +349,28 @@ def _in_words(binning: float) -> str:
     if binning > 1:
         return f"binned {binning:.3g} x {binning:.3g}"
     return f"enlarged {1 / binning:.2g} times (binning {binning:.3g})"
+
+
+def notices_of_bicubic(
+    frames: Sequence[TrainingFrame], blocks: Sequence[Block], table: ClassTable
+) -> tuple[str, ...]:
+    """Return what enlarging alone reaches on the held-back blocks, where finer images are made."""
+    if table.finer == 1 or not blocks:
+        return ()
+    counts = table.task.counts(table, Decision(), True, None)
+    for block in blocks:
+        seen = next(f for f in frames if (f.image, f.frame.index) == (block.image, block.frame))
+        box = box_within(block.region, seen.frame.bounds)
+        target, pixels = seen.target.within(box), seen.frame.read(box)
+        grey = replace(target, values=pixels[len(pixels) // 2])
+        enlarged = table.task.scaled(grey, seen.intensity, table).values
+        assert enlarged is not None
+        counts.add(enlarged[np.newaxis], target, seen.weights[box])
+    found = counts.scores()
+    text = scores_in_words(psnr=found.psnr, ssim=found.ssim)
+    return (
+        f"Images are made {table.finer} times as fine. Bicubic enlargement, to compare: {text}.",
+    )
 
 
 def notices_by_image(

@@ -155,8 +155,11 @@ def validate(predictor: Predictor, data: TrainingData) -> ValidationScore:
     for frame, region in places:
         target = frame.target.within(region)
         if target.painted.any():
-            probabilities = predictor.probabilities(frame.frame, frame.intensity, region)
-            counts.add(probabilities, target, frame.weights[region])
+            where = frame.frame, frame.intensity, region
+            said = data.classes.task.completed(
+                predictor.probabilities(*where), *where, data.classes
+            )
+            counts.add(said, target, frame.weights[region])
     return counts.scores()
 
 

@@ -64,11 +64,21 @@ def placement_along(image: Image | Labels, keep: Sequence[int]) -> dict[str, Any
     return placement | {"rotate": kept.rotate, "shear": kept.shear, "affine": affine}
 
 
-def moved_to(placement: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
+def moved_to(placement: dict[str, Any], start: Sequence[float] | NDArray[Any]) -> dict[str, Any]:
     """Return the placement of a layer that starts at a pixel of a placed layer."""
     parts = {name: placement.get(name) for name in ("scale", "rotate", "shear")}
     linear = CompositeAffine(ndim=len(start), **parts).linear_matrix
     return placement | {"translate": placement["translate"] + linear @ np.asarray(start, float)}
+
+
+def on_finer_pixels(placement: dict[str, Any], factor: int) -> dict[str, Any]:
+    """Return the placement of a layer whose pixels divide those of a placed one, along Y and X.
+
+    Their outer edges agree, so that the first centre lies before that of the coarse pixels.
+    """
+    ndim = len(placement["scale"])
+    parts = np.array([1.0] * (ndim - 2) + [1.0 / factor] * 2)
+    return moved_to(placement, (parts - 1) / 2) | {"scale": placement["scale"] * parts}
 
 
 def lies_over(layer: Labels, image: Image | Labels, keep: Sequence[int]) -> bool:

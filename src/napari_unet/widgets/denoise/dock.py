@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 _LEARN_HELP = (
     "The noisy image alone: the network foretells pixels that it is not shown; noise cannot be "
     "foretold (Noise2Void). A pair: it learns to make another image layer of this one, such as one "
-    "with long exposure, or another stain. Last learned: no training."
+    "with long exposure, or another stain, or a finer one. Last learned: no training."
+)
+_TARGET_HELP = (
+    "The image that is to be made of the image, of the same place: of as many pixels, or of 2, 3 "
+    "or 4 times as many along Y and X (super-resolution)."
 )
 _ABOUT = (
     "The result is a new image layer in the grey values of the image. Noise must differ from pixel "
@@ -117,7 +121,7 @@ class DenoiseWidget(Dock):
         add_row(form, "Axes", self.axes_row)
         add_row(form, "Channel", self.channel_box, "Which channel, the first is 0.")
         add_row(form, "Learn from", self.learn_box)
-        add_row(form, "Target", self.target_box, "The image that is to be made of the image.")
+        add_row(form, "Target", self.target_box, _TARGET_HELP)
         add_row(form, "Stacks", self.slices_box)
         add_row(form, "Steps", self.steps_box, steps.help)
         buttons = (self.start_button, self.stop_button, self.further_button, self.save_button)
@@ -180,7 +184,7 @@ class DenoiseWidget(Dock):
         if kind is not None and not task_of(kind).teaches_itself:
             target_layer = self.target_box.layer
             if target_layer is None or target_layer is image:
-                self._refuse("Choose as target another image layer, of the same pixels.")
+                self._refuse("Choose as target another image layer, of the same place.")
                 return
             target = np.asarray(pixels_of(target_layer))
         keep = kept_axes(axes, ndim)

@@ -14,11 +14,12 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 
+from napari_unet.data.finer import on_finer_grid
 from napari_unet.data.frames import Frame
 from napari_unet.prediction.results import PredictionStarted, TilePredicted
 from napari_unet.run import Run
-from napari_unet.widgets.common.layers import plain_layers
-from napari_unet.widgets.common.placement import placement_along
+from napari_unet.widgets.common.layers import pixels_of, plain_layers
+from napari_unet.widgets.common.placement import on_finer_pixels, placement_along
 from napari_unet.widgets.common.task import BackgroundTask, Cancelled, Failed, Outcome
 from napari_unet.widgets.train.work import import_for_training
 
@@ -84,17 +85,19 @@ def made_of(
     assert model is not None
     yield Learned(model)
     events = predict_image(model, image.image, prediction, stop)
-    return (yield from _measured(events, image, prediction, model.record.network.ndim))
+    return (yield from _measured(events, image, prediction, model))
 
 
 def _measured(
     events: Generator[PredictionEvent, None, Any],
     image: AnnotatedImage,
     prediction: PredictConfig,
-    ndim: int,
+    model: TrainedNetwork,
 ) -> Generator[object, None, Made]:
     """Pass on the tiles of an image, and find out how far they are from it."""
-    frame = Frame(image.image, str(image.axes), ndim, (), prediction.used_channels or ())
+    seen = on_finer_grid(image.image, str(image.axes), model.record.classes.finer)
+    ndim = model.record.network.ndim
+    frame = Frame(seen, str(image.axes), ndim, (), prediction.used_channels or ())
     squared, pixels = 0.0, 0
     run = Run(events)
     for event in run:
@@ -197,14 +200,16 @@ def layer_over(
 ) -> Callable[[tuple[int, ...]], Image]:
     """Return what makes a layer over an image: empty, so that the image is seen until tiles come.
 
-    Its contrast is that of the layer `like`; without one, of the image.
+    Its pixels may be finer than those of the image. Its contrast is that of the layer `like`;
+    without one, of the image.
     """
-    placement = placement_along(image, keep)
+    placement, width = placement_along(image, keep), pixels_of(image).shape[keep[-1]]
     contrast = tuple((like or image).contrast_limits)
     colours = {} if image.rgb else {"colormap": image.colormap}
 
     def make(shape: tuple[int, ...]) -> Image:
         empty: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
-        return Image(empty, name=name, contrast_limits=contrast, **colours, **placement)
+        where = on_finer_pixels(placement, shape[-1] // width)
+        return Image(empty, name=name, contrast_limits=contrast, **colours, **where)
 
     return make
