@@ -91,6 +91,7 @@ class DenoiseWidget(Dock):
         self.steps_box = QSpinBox()
         self.bar = progress_bar("How much is done.")
         self.status, self.about = Note(), Note()
+        self._noticed = ""  # of the images, for example what bicubic enlargement reaches
         self.start_button = button("&Denoise", "Learn, then make a new image layer.", self.start)
         self.stop_button = button(
             "&Stop",
@@ -199,6 +200,7 @@ class DenoiseWidget(Dock):
         name = image.name if channel is None else f"{image.name} channel {channel}"
         name = f"{name} {'denoised' if task.teaches_itself else 'made'}"
         self.bar.setValue(0)
+        self._noticed = ""
         self.status.setText("Starting…")
         work = partial(made_of, source, config, known, prediction)
         self.maker.start(work, layer_over(image, keep, name, limits), task.teaches_itself)
@@ -282,13 +284,15 @@ class DenoiseWidget(Dock):
                 f"Learning: step {event.step}, {duration(event.seconds_left)} left."
             )
         elif isinstance(event, Validated):
-            self.about.setText(_scores_in_words(event, self.maker.teaches_itself))
+            scores = _scores_in_words(event, self.maker.teaches_itself)
+            self.about.setText(f"{scores} {self._noticed}".strip())
         elif isinstance(event, PredictionStarted):
             self.status.setText(f"Making the image: 0 of {event.tiles} tiles.")
         elif isinstance(event, TilePredicted):
             self.bar.setValue(900 + 100 * event.number // max(1, self.maker.tiles))
             self.status.setText(f"Making the image: {event.number} of {self.maker.tiles} tiles.")
         elif isinstance(event, Notice):
+            self._noticed = event.text
             self.about.setText(f"{event.text} {_ABOUT}")
 
     def _on_ended(self, outcome: Outcome) -> None:
