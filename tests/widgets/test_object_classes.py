@@ -105,7 +105,7 @@ def test_a_key_gives_the_object_under_the_mouse_the_next_class(desk: Desk) -> No
     assert (smooth.data[inside] == 0).all()
     assert len(np.unique(striped.data[inside])) == 1
     assert striped.data[inside].max() > before
-    assert "striped" in desk.annotate.target.coverage.text()
+    assert desk.last_notice == "Object 2 is striped now; C again gives it the next class."
     desk.annotate.change_class()
     assert (striped.data[inside] == 0).all()
     assert (smooth.data[inside] > 1).all()
@@ -116,7 +116,7 @@ def test_where_no_object_is_pointed_at_nothing_changes(desk: Desk) -> None:
     desk.annotate.target.annotation_box.layer = smooth
     desk.viewer.cursor.position = (0.0, 0.0)
     desk.annotate.change_class()
-    assert "Point at a painted object" in desk.annotate.target.coverage.text()
+    assert "Point at a painted object" in desk.last_notice
 
 
 def test_the_key_is_told_only_where_objects_have_classes(desk: Desk) -> None:

@@ -186,7 +186,7 @@ class AnnotateWidget(Dock):
         """Give the object under the mouse the next class, where objects have classes."""
         layer = self.target.annotation
         if layer is not None and _has_classes(self.target.task):
-            self.target.coverage.setText(change_class(self._viewer, layer))
+            show_info(change_class(self._viewer, layer))
 
     def erase(self) -> None:
         """Take the eraser."""
