@@ -10,7 +10,7 @@ import pytest
 import napari_unet as nu
 from napari_unet.data.finer import FinerImage
 from napari_unet.data.rescaling import mean_of_blocks
-from napari_unet.errors import ConfigError, LabelsError
+from napari_unet.errors import ConfigError, LabelsError, ModelMismatchError
 from napari_unet.run import Notice
 from napari_unet.tasks import ClassTable
 
@@ -82,6 +82,11 @@ def test_a_model_that_was_saved_knows_how_fine(model: nu.TrainedModel, tmp_path:
 def test_a_training_goes_on(model: nu.TrainedModel) -> None:
     further = nu.train(*squares(2, 2), QUICK.changed(steps=2), previous=model)
     assert further.record.classes.finer == 2
+
+
+def test_a_training_goes_on_with_pairs_of_one_kind(model: nu.TrainedModel) -> None:
+    with pytest.raises(ModelMismatchError, match="makes images 2 times as fine, and these targets"):
+        nu.train(*squares(2, 4), QUICK.changed(steps=2), previous=model)
 
 
 def test_the_figure_of_bicubic_enlargement_is_told() -> None:

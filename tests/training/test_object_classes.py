@@ -109,6 +109,15 @@ def test_half_painted_cells_teach_where_something_is_painted() -> None:
     assert nu.evaluate(found, truth, kind="object-classes")["f1_50"] > 0.8
 
 
+def test_classes_keep_their_weights_in_another_order(model: nu.TrainedModel) -> None:
+    image, layers = touching_cells()
+    settings = QUICK.changed(steps=1, learning_rate=1e-8)
+    further = nu.train(image, dict(reversed(layers.items())), settings, previous=model)
+    assert further.record.classes.names == ("striped", "smooth")
+    before, after = (m.predict(image, "probabilities") for m in (model, further))
+    np.testing.assert_allclose(after[[0, 2, 1]], before, atol=0.1)
+
+
 def test_an_object_within_one_of_another_class_is_named() -> None:
     image, layers = touching_cells()
     layers["smooth"] = np.where(layers["striped"] == 5, 99, layers["smooth"])

@@ -97,9 +97,14 @@ def carried_over(
                 "The model is another network than these settings and images ask for (first "
                 f"difference: {name}). Train a new network, or use the model's own settings."
             )
-    # Overlapping classes are known by their names, whatever their order; objects have no values.
-    before: tuple[object, ...] = previous.names or previous.painted
-    now: tuple[object, ...] = classes.names or classes.painted
+    if previous.finer != classes.finer:
+        raise ModelMismatchError(
+            f"The model makes images {previous.finer} times as fine, and these targets are "
+            f"{classes.finer} times as fine as their images. Give pairs of one kind, or train a "
+            "new model."
+        )
+    # Classes in layers are known by their names, whatever their order; objects have no values.
+    before, now = map(_meanings, (previous, classes))
     if before == now:
         return weights
     result = dict(weights)
@@ -110,6 +115,11 @@ def carried_over(
                 head[channel] = weights[name][before.index(meaning)]
         result[name] = head
     return result
+
+
+def _meanings(table: ClassTable) -> tuple[object, ...]:
+    """Return what each channel stands for."""
+    return table.task.channel_names(table) if table.names else table.painted
 
 
 # --- BatchNorm statistics of whole images: what patches around the paint do not show -------------
