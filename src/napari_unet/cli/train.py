@@ -25,7 +25,7 @@ from napari_unet.cli.progress import (
     training_report,
 )
 from napari_unet.errors import ConfigError, FileProblemError, NapariUNetError
-from napari_unet.io.disk import make_folder, why_not_written
+from napari_unet.io.disk import make_folder, writing
 from napari_unet.io.locks import locked
 from napari_unet.io.outputs import check_apart, check_free, check_writable
 from napari_unet.model.devices import choose_device
@@ -195,12 +195,8 @@ def _writable_output(text: str) -> Path:
     output = Path(text).expanduser()
     if output.suffix != ".safetensors":
         output = output.with_name(output.name + ".safetensors")
-    try:
+    with writing(output, "Choose another folder."):
         make_folder(output.parent)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(output, error)} Choose another folder."
-        ) from error
     if output.is_dir():
         raise FileProblemError(f"Cannot write {output}: it is a folder. Choose a file name.")
     check_writable(output.parent)

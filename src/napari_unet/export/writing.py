@@ -41,6 +41,7 @@ from napari_unet.io.disk import (
     sweep_unfinished,
     unfinished_path,
     why_not_written,
+    writing,
 )
 from napari_unet.model.external import ExternalNetwork
 
@@ -157,10 +158,9 @@ def _written(path: Path) -> Iterator[Path]:
     """
     hidden = unfinished_path(path)
     try:
-        sweep_unfinished(path.parent)
-        yield hidden
-    except OSError as error:
-        raise FileProblemError(f"{why_not_written(path, error)} Choose another place.") from error
+        with writing(path, "Choose another place."):
+            sweep_unfinished(path.parent)
+            yield hidden
     finally:
         with contextlib.suppress(OSError):
             hidden.unlink(missing_ok=True)

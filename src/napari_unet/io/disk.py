@@ -58,6 +58,16 @@ def why_not_written(path: Path, error: BaseException, needed: int | None = None)
     return f"Cannot write to {path}: {reason.rstrip('.')}."
 
 
+@contextlib.contextmanager
+def writing(path: Path, remedy: str = "", needed: int | None = None) -> Iterator[None]:
+    """Let what the system refuses meanwhile be a FileProblemError; see `why_not_written`."""
+    try:
+        yield
+    except OSError as error:
+        why = why_not_written(path, error, needed)
+        raise FileProblemError(f"{why} {remedy}".rstrip()) from error
+
+
 def _is_full(error: OSError) -> bool:
     return error.errno in _FULL or bool(_WRITTEN_IN_PART.search(str(error)))
 
@@ -150,12 +160,8 @@ def put_if_free(written: Path, path: Path) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file as `replace_file` does; raises FileProblemError if it cannot be written."""
-    try:
+    with writing(path, "Choose another place.", len(content)):
         replace_file(path, content)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(path, error, len(content))} Choose another place."
-        ) from error
 
 
 def write_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:

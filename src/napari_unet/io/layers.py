@@ -15,7 +15,7 @@ from napari_unet.io.annotations.cellpose import is_seg
 from napari_unet.io.annotations.reading import read_annotations
 from napari_unet.io.annotations.rois import names_in
 from napari_unet.io.annotations.writing import write_objects
-from napari_unet.io.disk import folder_beside, why_not_written
+from napari_unet.io.disk import folder_beside, writing
 from napari_unet.io.files import find_images, read_image, stem_of, write_image, write_labels
 from napari_unet.io.limits import check_regular
 from napari_unet.io.ome_zarr import (
@@ -195,15 +195,12 @@ def write_labels_zarr(path: str, data: Any, attributes: dict[str, Any]) -> list[
     check_replaceable(final)
     make_output_folder(final.parent)
     chunks = [_CHUNK if axis in "YX" else 1 for axis in axes]
-    try:
-        with folder_beside(final) as partial:
-            store = create_store(partial, labels.shape, labels.dtype, chunks, axes, pixel_size)
-            for region in regions_of_chunks(store.shape, store.chunks):
-                store[region] = np.asarray(labels[region])
-            add_pyramid(partial)
-            finish(partial, final)
-    except OSError as error:
-        raise FileProblemError(f"{why_not_written(final, error)} Choose another place.") from error
+    with writing(final, "Choose another place."), folder_beside(final) as partial:
+        store = create_store(partial, labels.shape, labels.dtype, chunks, axes, pixel_size)
+        for region in regions_of_chunks(store.shape, store.chunks):
+            store[region] = np.asarray(labels[region])
+        add_pyramid(partial)
+        finish(partial, final)
     return [path]
 
 

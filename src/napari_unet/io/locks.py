@@ -23,7 +23,7 @@ import psutil
 from filelock import FileLock, SoftFileLock, Timeout
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import boot_id, sweep_unfinished, why_not_written
+from napari_unet.io.disk import boot_id, sweep_unfinished, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,15 +114,12 @@ def locked(target: Path) -> Iterator[None]:
     """
     path = target.with_name(f".{target.name}.lock")
     try:
-        target.parent.stat()  # filelock would make a folder whose name has a typing error
-        sweep_unfinished(target.parent)
-        lock = Lock(path)
+        with writing(target, "Choose another folder."):
+            target.parent.stat()  # filelock would make a folder whose name has a typing error
+            sweep_unfinished(target.parent)
+            lock = Lock(path)
     except HeldError as held:
         raise FileProblemError(_refusal(target, path, held)) from None
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(target, error)} Choose another folder."
-        ) from error
     try:
         yield
     finally:

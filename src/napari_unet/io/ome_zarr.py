@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.data.axes import UNKNOWN_SIZE, PixelSize
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import sync_all, sync_folder, why_not_written
+from napari_unet.io.disk import sync_all, sync_folder, writing
 
 if TYPE_CHECKING:
     import threading
@@ -65,13 +65,11 @@ def create_store(
         ],
         **about,
     }
-    try:
+    with writing(folder):
         group = zarr.open_group(
             store=str(folder), mode="w-", zarr_format=3, attributes={"ome": ome, MARK: {}}
         )
         return _create_level(group, "0", shape, dtype, chunks, axes.lower())
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def groups_of(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -96,12 +94,10 @@ def create_groups(folder: Path, names: Sequence[str]) -> None:
 
     if folder.exists():
         raise FileProblemError(f"{folder} exists already; remove it or choose another name.")
-    try:
+    with writing(folder):
         attributes: Any = {"ome": {"version": "0.5"}, MARK: {}}
         group = zarr.open_group(store=str(folder), mode="w-", zarr_format=3, attributes=attributes)
         group.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [*names]}})
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def _name_of(folder: Path) -> str:
@@ -184,7 +180,7 @@ def add_pyramid(folder: Path, stop: threading.Event | None = None) -> bool:
     names = [axis["name"] for axis in multiscale["axes"]]
     steps = [2 if name in "yx" else 1 for name in names]
     finer = _level_of(group, datasets[-1]["path"])
-    try:
+    with writing(folder):
         while any(
             size > LARGEST_OVERVIEW for size, k in zip(finer.shape, steps, strict=True) if k == 2
         ):
@@ -198,8 +194,6 @@ def add_pyramid(folder: Path, stop: threading.Event | None = None) -> bool:
             datasets.append(_level(name, [s * k for s, k in zip(scale, steps, strict=True)]))
             group.attrs["ome"] = ome
             finer = coarser
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     return True
 
 
@@ -242,7 +236,7 @@ def finish(partial: Path, final: Path) -> None:
     check_replaceable(final)
     put_back_previous(final)
     previous = _previous_of(final)
-    try:
+    with writing(final):
         sync_all(partial)  # chunks that a power cut takes would read as background
         if final.exists():
             os.replace(final, previous)
@@ -253,8 +247,6 @@ def finish(partial: Path, final: Path) -> None:
                 os.replace(previous, final)
             raise
         sync_folder(final.parent)
-    except OSError as error:
-        raise _unwritable(final, error) from error
     with contextlib.suppress(OSError):
         shutil.rmtree(previous)
 
@@ -286,7 +278,3 @@ def check_replaceable(final: Path) -> None:
         raise FileProblemError(
             f"{final} exists and was not written by napari-unet; move it or choose another folder."
         )
-
-
-def _unwritable(folder: Path, error: OSError) -> FileProblemError:
-    return FileProblemError(why_not_written(folder, error))

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import make_folder, unfinished_path, why_not_written
+from napari_unet.io.disk import make_folder, unfinished_path, writing
 from napari_unet.io.files import CARD_SUFFIX
 from napari_unet.io.tiff_sets import file_of
 from napari_unet.io.zarr_files import split_zarr
@@ -22,25 +22,17 @@ _LONGEST_HEAD = 2**16
 
 def make_output_folder(folder: Path) -> None:
     """Make a folder for results; raises FileProblemError if no files can be written there."""
-    try:
+    with writing(folder, "Choose another folder."):
         make_folder(folder)
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} Choose another folder."
-        ) from error
     check_writable(folder)
 
 
 def check_writable(folder: Path) -> None:
     """Raise FileProblemError, before long work, for a folder to which no files can be written."""
     probe = unfinished_path(folder / "probe")
-    try:
+    with writing(folder, "Choose another folder."):
         probe.touch(exist_ok=False)
         probe.unlink()
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(folder, error)} Choose another folder."
-        ) from error
 
 
 def check_apart(targets: Sequence[Path], read: Iterable[Path], remedy: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.disk import why_not_written
+from napari_unet.io.disk import writing
 from napari_unet.project.arrays import (
     ArrayWriter,
     StoredArray,
@@ -70,14 +70,10 @@ def save_project(project: Project, folder: Path) -> None:
     if an annotation holds no whole numbers.
     """
     with _saves.setdefault(os.path.realpath(folder), threading.Lock()):
-        kept = " The project saved there before was kept." if is_project(folder) else ""
-        try:
+        kept = "The project saved there before was kept. " if is_project(folder) else ""
+        remedy = f"{kept}Make room, or save the project in another folder."
+        with writing(folder / PROJECT_FILE, remedy):
             _save(project, folder)
-        except OSError as error:
-            raise FileProblemError(
-                f"{why_not_written(folder / PROJECT_FILE, error)}{kept} Make room, or save the "
-                "project in another folder."
-            ) from error
 
 
 def _save(project: Project, folder: Path) -> None:

@@ -23,6 +23,7 @@ from napari_unet.io.disk import (
     replace_file,
     sync_folder,
     why_not_written,
+    writing,
 )
 from napari_unet.model.starting import STARTING_MODELS
 
@@ -108,12 +109,8 @@ class ModelLibrary:
 
     def _free_path(self, name: str, refused: set[str]) -> Path:
         stem = _file_stem(name)
-        try:
+        with writing(self.folder, "Save the model as a file elsewhere."):
             make_folder(self.folder)
-        except OSError as error:
-            raise FileProblemError(
-                f"{why_not_written(self.folder, error)} Save the model as a file elsewhere."
-            ) from error
         taken = self._taken() | refused
         number, free = 1, stem
         while _folded(free) in taken:
@@ -199,10 +196,8 @@ class ModelLibrary:
         target = path.with_suffix(_THUMBNAIL)
         content = io.BytesIO()
         picture.save(content, format="PNG")
-        try:
+        with writing(target):
             replace_file(target, content.getvalue())
-        except OSError as error:
-            raise FileProblemError(why_not_written(target, error)) from error
 
     def _files(self) -> list[Path]:
         found = self.folder.glob(f"*{_MODEL}") if self.folder.is_dir() else ()

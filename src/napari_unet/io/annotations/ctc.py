@@ -11,7 +11,7 @@ from skimage.util import map_array
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import FileProblemError, LabelsError
 from napari_unet.io.annotations.drawn import Annotations
-from napari_unet.io.disk import megabytes, replace_file, why_not_written
+from napari_unet.io.disk import megabytes, replace_file, writing
 from napari_unet.io.files import read_labels, write_image
 from napari_unet.io.outputs import make_output_folder
 
@@ -163,12 +163,8 @@ def write_ctc(
         renumbered = map_array(frame, values, new.astype(np.uint16))
         write_image(folder / name, renumbered, "ZYX"[-frame.ndim :])
     path = folder / _TABLE
-    try:
+    with writing(path, f"({megabytes(needed)} of frames.)", needed):
         replace_file(path, "".join(f"{' '.join(map(str, row))}\n" for row in rows).encode())
-    except OSError as error:
-        raise FileProblemError(
-            f"{why_not_written(path, error, needed)} ({megabytes(needed)} of frames.)"
-        ) from error
 
 
 def _refuse_others(folder: Path, names: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.errors import FileProblemError, LabelsError
-from napari_unet.io.disk import folder_beside, why_not_written
+from napari_unet.errors import LabelsError
+from napari_unet.io.disk import folder_beside, writing
 from napari_unet.io.ome_zarr import MARK, check_replaceable, finish
 from napari_unet.io.outputs import make_output_folder
 from napari_unet.objects.tracks import tracks_of
@@ -75,12 +75,9 @@ def write_geff(
     }
     check_replaceable(folder)
     make_output_folder(folder.parent)
-    try:
-        with folder_beside(folder) as partial:
-            _write(partial, about, nodes, edges_of(linked))
-            finish(partial, folder)
-    except OSError as error:
-        raise FileProblemError(why_not_written(folder, error)) from error
+    with writing(folder), folder_beside(folder) as partial:
+        _write(partial, about, nodes, edges_of(linked))
+        finish(partial, folder)
 
 
 def _range(column: NDArray[Any]) -> dict[str, float]:
