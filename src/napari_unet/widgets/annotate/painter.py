@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_unet.data.labels import values_in
 from napari_unet.objects.corrections import fill_between
@@ -19,6 +19,7 @@ from napari_unet.widgets.common.annotation import (
     colour_layer,
     next_object,
 )
+from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.layers import follow, labels_of, paint_events, write_pixels
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.regions import new_regions_layer, regions_layer
@@ -266,10 +267,7 @@ class PaintWatcher(QObject):
         self._regions: Shapes | None = None
         self._leave_layer: list[Callable[[], object]] = []
         self._leave_regions: list[Callable[[], object]] = []
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY_MS)
-        self._timer.timeout.connect(self.painted)
+        self._timer = single_shot(self, _DELAY_MS, self.painted)
 
     def watch(self, layer: Labels | None) -> None:
         """Follow another layer, or none."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import html
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent, QPalette, QRegion
 from qtpy.QtWidgets import (
     QApplication,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHeaderView,
     QLabel,
+    QLayout,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -47,6 +48,24 @@ def form_layout() -> QFormLayout:
     return form
 
 
+def stack(owner: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:
+    """Lay parts below each other, as wide as what they are in."""
+    column = QVBoxLayout(owner)
+    column.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
+    return column
+
+
+def single_shot(owner: QObject | None, milliseconds: int, call: Any) -> QTimer:
+    """Return a timer that calls so long after it was started last."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(call)
+    return timer
+
+
 def scrolling_column(widget: QWidget) -> QVBoxLayout:
     """Give a dock widget a column, which scrolls where the dock is too low."""
     content = _Content()
@@ -77,8 +96,7 @@ def _column_of(widget: QWidget) -> QVBoxLayout:
     outer = widget.layout()
     if isinstance(outer, QVBoxLayout):
         return outer
-    outer = QVBoxLayout(widget)
-    outer.setContentsMargins(0, 0, 0, 0)
+    outer = stack(widget)
     outer.setSpacing(0)
     return outer
 
@@ -276,10 +294,7 @@ class Section(QWidget):
         self.toggle_button.setToolTip(tooltip)
         self.toggle_button.setStyleSheet("text-align: left;")
         self.toggle_button.toggled.connect(self._show)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.toggle_button)
-        layout.addWidget(panel)
+        stack(self, self.toggle_button, panel)
         self._show(False)
 
     def open(self) -> None:

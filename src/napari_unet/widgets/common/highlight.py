@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QTransform
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.layers import follow, plain_layers
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import camera_of
@@ -42,10 +43,7 @@ class Highlight(QObject):
         self._start: tuple[int, ...] = ()
         self._mask: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._veil: _Veil | None = None
-        self._fading = QTimer(self)
-        self._fading.setSingleShot(True)
-        self._fading.setInterval(_FLASH_MS)
-        self._fading.timeout.connect(self.hide)
+        self._fading = single_shot(self, _FLASH_MS, self.hide)
         for emitter in (camera_of(viewer).events, viewer.dims.events):
             follow(self, emitter, self._redraw)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_unet.data.labels import is_painted, same_paint
 from napari_unet.errors import NapariUNetError
@@ -19,7 +19,7 @@ from napari_unet.project.contents import MODEL_FILE, STATE_FILE, read_stored
 from napari_unet.project.folder import save_project
 from napari_unet.project.recovery import abandoned, claim, discard, new_recovery_folder, sweep
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button
+from napari_unet.widgets.common.controls import Note, button, single_shot, stack
 from napari_unet.widgets.common.layers import follow, paint_events, plain_layers, unwrapped
 from napari_unet.widgets.common.preferences import preferences
 from napari_unet.widgets.common.regions import REGIONS_KEY
@@ -53,10 +53,7 @@ class Keeper(QObject):
         self._saved: Project | None = None
         self._under_way: _Save | None = None
         self._warned = False  # that saving fails, until it works again
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(1000 * preferences().autosave_seconds)
-        self._timer.timeout.connect(self.save_now)
+        self._timer = single_shot(self, 1000 * preferences().autosave_seconds, self.save_now)
         follow(self, viewer.layers.events.inserted, self._watch_layers)
         self._session.saving.ended.connect(self._on_saved)
         self._watch_layers()
@@ -266,10 +263,7 @@ class RecoveryBar(QWidget):
         self.discard_button: Final = button(
             "Discard", "Delete these annotations for good.", self.discard
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.text)
-        layout.addLayout(ButtonGrid(2, (self.restore_button, self.discard_button)))
+        stack(self, self.text, ButtonGrid(2, (self.restore_button, self.discard_button)))
         self.refresh()
 
     def refresh(self) -> None:

@@ -11,14 +11,13 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.files import find_images, name_of
 from napari_unet.prediction.results import PredictionProgress
-from napari_unet.widgets.common.controls import Note, as_plain
+from napari_unet.widgets.common.controls import Note, as_plain, stack
 from napari_unet.widgets.common.stored_layers import open_pair
 from napari_unet.widgets.common.tables import PlainTable
 from napari_unet.widgets.predict.work import files_events
@@ -67,10 +66,7 @@ class BatchTable(QWidget):
         self.table.itemActivated.connect(self._open)
         self.table.currentCellChanged.connect(self._explain)
         self.reason: Final = Note()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.table)
-        layout.addWidget(self.reason)
+        stack(self, self.table, self.reason)
         self.hide()
 
     def start(

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_unet.data.labels import LabelKind
 from napari_unet.evaluation.scores import EvaluateConfig
@@ -19,13 +19,7 @@ from napari_unet.settings import declared
 from napari_unet.tasks import task_of
 from napari_unet.tasks.objects import OBJECTS
 from napari_unet.widgets.common.annotation import annotation_in, was_painted_here
-from napari_unet.widgets.common.controls import (
-    Note,
-    add_row,
-    button,
-    form_layout,
-    header_of,
-)
+from napari_unet.widgets.common.controls import Note, add_row, button, form_layout, header_of, stack
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
     LayerComboBox,
@@ -101,11 +95,7 @@ class ComparePanel(QWidget):
         )
         for name, editor in (("kind", self.kind_editor), ("unpainted", self.unpainted_editor)):
             add_row(form, _SETTINGS[name].label, editor.widget)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        for each in (self.compare_button, self.text, self.table, self.legend):
-            layout.addWidget(each)
+        stack(self, form, self.compare_button, self.text, self.table, self.legend)
 
     @property
     def prediction(self) -> Labels | None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 
 from napari_unet.errors import LabelsError, NapariUNetError
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, add_row, button, form_layout
+from napari_unet.widgets.common.controls import Note, add_row, button, form_layout, stack
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
 from napari_unet.widgets.common.layers import plain_layers
 from napari_unet.widgets.common.mouse_edits import (
@@ -326,12 +326,7 @@ class CorrectPanel(QWidget):
         self.tools.told.connect(self.text.setText)
         form = form_layout()
         add_row(form, "Objects", self.numbers_edit, _NUMBERS_HELP)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addLayout(ButtonGrid(3, self.buttons.values()))
-        layout.addWidget(self.teach_button)
-        layout.addWidget(self.text)
+        stack(self, form, ButtonGrid(3, self.buttons.values()), self.teach_button, self.text)
 
     def take_tool(self, tool: str) -> None:
         """Take one of `TOOLS` in hand, or act at once on the objects whose numbers are given."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.errors import ConfigError
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.settings import declared
 from napari_unet.tasks import task_of
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button
+from napari_unet.widgets.common.controls import Note, button, stack
 from napari_unet.widgets.common.layers import METADATA_KEY, labels_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.settings_form import SettingsForm
@@ -40,11 +40,8 @@ class LinkPanel(QWidget):
         )
         self.stop_button: Final = button("Stop", "Stop linking; all stays as it is.", self.stop)
         self.text: Final = Note()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.form.panel(self.form.editors))
-        layout.addLayout(ButtonGrid(2, (self.link_button, self.stop_button)))
-        layout.addWidget(self.text)
+        buttons = ButtonGrid(2, (self.link_button, self.stop_button))
+        stack(self, self.form.panel(self.form.editors), buttons, self.text)
         self.cells.told.connect(self.text.setText)
         self.task.started.connect(self._show_state)
         self.task.ended.connect(self._show_state)

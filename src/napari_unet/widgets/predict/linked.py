@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_unet.errors import LabelsError
 from napari_unet.objects.linking import LinkConfig
 from napari_unet.objects.tracks import LinkMemory, Swap, broken, given, joined
 from napari_unet.run import PartsDone
+from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import (
     METADATA_KEY,
@@ -95,10 +96,7 @@ class LinkedCells(QObject):
         self.task: Final = task_named(self._session, "Linking objects")
         self.task.happened.connect(self._on_event)
         self.task.ended.connect(self._on_ended)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = single_shot(self, _DELAY_MS, self.refresh)
         for task in (self._session.prediction, self._session.training):
             task.ended.connect(self._follow_soon)
         follow(self, viewer.layers.events.inserted, self._watch_all)

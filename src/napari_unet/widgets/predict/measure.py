@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.disk import write_csv
 from napari_unet.objects.measurements import channel_axis_beside, measure_objects
 from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button
+from napari_unet.widgets.common.controls import Note, button, stack
 from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
@@ -53,12 +53,8 @@ class MeasurePanel(QWidget):
         )
         self.text: Final = Note()
         row = ButtonGrid(3, (self.measure_button, self.table_button, self.csv_button))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
         self.save_button: Final = SaveObjectsButton(viewer, self._target)
-        layout.addWidget(self.save_button)
-        layout.addWidget(self.text)
+        stack(self, row, self.save_button, self.text)
         self._session.measuring.ended.connect(self._show)
 
     def measure(self) -> None:

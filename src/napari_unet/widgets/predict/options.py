@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_unet.data.axes import SPATIAL_AXES, guess_axes
 from napari_unet.errors import ModelMismatchError, NapariUNetError
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.settings import declared
 from napari_unet.widgets.common.axes_row import AxesRow
-from napari_unet.widgets.common.controls import Note, Section, add_row
+from napari_unet.widgets.common.controls import Note, Section, add_row, stack
 from napari_unet.widgets.common.file_axes import FileAxes
 from napari_unet.widgets.common.layers import (
     FollowedLayer,
@@ -91,16 +91,12 @@ class PredictOptions(QWidget):
         cell_size.setToolTip(self.cell_size.box.toolTip())
         form.addRow(cell_size, self.cell_size)
         self.form.add_rows(form, self._first)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form)
-        layout.addWidget(self.size_note)
         self.advanced: Section = Section(
             "Advanced settings",
             "Settings that the model and the program choose well.",
             self.form.panel([each for each in _SETTINGS_SHOWN if each not in self._first]),
         )
-        layout.addWidget(self.advanced)
+        stack(self, form, self.size_note, self.advanced)
 
     def forget_cells(self) -> None:
         """Leave size, threshold and smallest object to the model."""

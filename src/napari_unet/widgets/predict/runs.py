@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QTimer
 
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
+from napari_unet.tasks.classes import CLASSES
+from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.pairs import paint_on
 from napari_unet.widgets.common.placement import moved_to, placement_along
@@ -204,10 +205,7 @@ class ShownPrediction:
         self._finished: set[tuple[int, ...]] = set()
         self._covered: dict[tuple[int, ...], Region] = {}  # of each frame, where there are tiles
         self._card: PredictionCard | None = None
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._timer = single_shot(None, _REFRESH_MS, self._refresh)
         session.prediction.happened.connect(self._on_event)
         session.prediction.ended.connect(self._on_ended)
 

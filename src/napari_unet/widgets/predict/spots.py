@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.common.controls import Note, button
+from napari_unet.widgets.common.controls import Note, button, stack
 from napari_unet.widgets.common.layers import labels_of, pixels_of
 from napari_unet.widgets.common.result_layer import predicted_of, result_to_correct
 from napari_unet.widgets.common.session import session_of
@@ -73,10 +73,7 @@ class SpotsPanel(QWidget):
         self.list.currentItemChanged.connect(self._go)
         self.list.itemClicked.connect(self._go)
         self.text: Final = Note()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for each in (self.show_button, self.list, self.text):
-            layout.addWidget(each)
+        stack(self, self.show_button, self.list, self.text)
         self._asked = False  # for the next spot, where none was known
         self._session.prediction.happened.connect(self._on_event)
         self._session.prediction.ended.connect(self._on_ended)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.layers import pixels_of
 from napari_unet.widgets.common.session import session_of
@@ -44,10 +44,7 @@ class PredictionStarter:
         self._viewer, self._session = viewer, session_of(viewer)
         self._options, self._status = options, status
         self._wanted = ""  # as soon as a model is loaded
-        self._tuning = QTimer(status)
-        self._tuning.setSingleShot(True)
-        self._tuning.setInterval(_TUNING_MS)
-        self._tuning.timeout.connect(self._tune)
+        self._tuning = single_shot(status, _TUNING_MS, self._tune)
         for name in ("threshold", "smallest"):
             options.form.editors[name].changed.connect(self._tuning.start)
 

@@ -6,11 +6,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.prediction.results import PredictionProgress
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button, duration, progress_bar
+from napari_unet.widgets.common.controls import Note, button, duration, progress_bar, stack
 from napari_unet.widgets.common.copy_script import CopyScriptButton
 from napari_unet.widgets.common.starting import starting_model_box
 
@@ -34,10 +34,7 @@ class PredictStatus(QWidget):
         self._progress = PredictionProgress()
         self._began: tuple[float, int] | None = None  # when the first tile was there, its number
         self._cancelled = False
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.line)
+        stack(self, self.bar, self.line)
 
     def begin(self) -> None:
         """Forget the last prediction."""
@@ -141,11 +138,8 @@ class PredictButtons(QWidget):
         self.starting: Final = starting_model_box(session)
         self.copy: Final = CopyScriptButton(session, to_copy, "the prediction of the whole image")
         self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(ButtonGrid(3, (*self._starters, self.cancel)))
-        column.addLayout(ButtonGrid(2, (self.load, self.starting)))
-        column.addWidget(self.copy)
+        starters = ButtonGrid(3, (*self._starters, self.cancel))
+        stack(self, starters, ButtonGrid(2, (self.load, self.starting)), self.copy)
 
     def show_state(self) -> None:
         """Enable what can be clicked now."""
