@@ -149,7 +149,9 @@ class AnnotationCopier:
         with known.paused():
             changes = self._teach_layer(layer, predicted)
         if changes.paint:
-            known.remember(Taught(correction, *(Change.joined(each) for each in changes)))
+            step = Taught(correction, *(Change.joined(each) for each in changes))
+            if not step.result.empty and not step.paint.empty:
+                known.remember(step)
 
     def correcting(self, layer: Labels) -> AbstractContextManager[None]:
         """Change a result by a tool meanwhile: that is no undo, even where it looks like one."""

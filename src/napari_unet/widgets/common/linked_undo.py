@@ -14,7 +14,7 @@ from napari_unet.widgets.common.layers import labels_of, write_pixels
 from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from napari.layers import Labels
     from numpy.typing import NDArray
@@ -89,66 +89,27 @@ class Taught:
 
 
 class FollowedUndo(Generic[StepT]):
-    """Tells when a step of a layer is undone, or redone, whose pixels something else goes with.
+    """Tells when a step of layers is undone, or redone, that something else goes with.
 
-    `followed` is called with what was remembered with the step, and -1 after an undo, 1 after a
-    redo.
+    `change_of` says what a step has changed in one of the layers. `followed` is called with the
+    step, -1 after an undo or 1 after a redo, and the layer. napari tells of an undo no more than
+    that pixels have changed: a step is undone when all its pixels in one layer are what they were
+    before.
     """
 
-    def __init__(self, layer: Labels, followed: Callable[[StepT, int], object]) -> None:
-        self._followed, self._busy = followed, False
-        self._done: list[tuple[Change, StepT]] = []
-        self._undone: list[tuple[Change, StepT]] = []
-        layer.events.set_data.connect(self._follow)
-        layer.events.editable.connect(self._forget)  # with which napari's history goes
-
-    @contextmanager
-    def making(self, change: Change, step: StepT) -> Iterator[None]:
-        """Change the layer meanwhile, by one more step; what was undone cannot be redone more."""
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
-        self._done.append((change, step))
-        self._undone.clear()
-
-    def _forget(self, event: object = None) -> None:
-        self._done.clear()
-        self._undone.clear()
-
-    def _follow(self, event: Any) -> None:
-        labels = event.source.data
-        if self._busy:
-            return
-        if self._done and self._done[-1][0].reversed().is_in(labels):
-            self._undone.append(self._done.pop())
-            self._followed(self._undone[-1][1], -1)
-        elif self._undone and self._undone[-1][0].is_in(labels):
-            self._done.append(self._undone.pop())
-            self._followed(self._done[-1][1], 1)
-
-
-class LinkedUndo:
-    """Undoes in the paint what is undone in the result, and the other way round; redo likewise.
-
-    napari tells of an undo no more than that pixels have changed: a step is undone when all its
-    pixels in one layer are what they were before.
-    """
-
-    def __init__(self, result: Labels, paint: Labels, followed: Followed) -> None:
-        self._result, self._paint = weakref.ref(result), weakref.ref(paint)
-        self._followed = followed  # called with the result and -1 after an undo, 1 after a redo
-        self._done: list[Taught] = []
-        self._undone: list[Taught] = []
+    def __init__(
+        self,
+        layers: Iterable[Labels],
+        change_of: Callable[[StepT, Labels], Change],
+        followed: Callable[[StepT, int, Labels], object],
+    ) -> None:
+        self._change_of, self._followed = change_of, followed
+        self._done: list[StepT] = []
+        self._undone: list[StepT] = []
         self._busy = False
-        for layer in (result, paint):
+        for layer in layers:
             layer.events.set_data.connect(self._follow)
             layer.events.editable.connect(self._forget)  # with which napari's history goes
-
-    def links(self, result: Labels, paint: Labels) -> bool:
-        """Return whether it is about these two layers."""
-        return self._result() is result and self._paint() is paint
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -159,40 +120,55 @@ class LinkedUndo:
         finally:
             self._busy = before
 
-    def remember(self, step: Taught) -> None:
-        """Link one more step, the last of both layers; what was undone cannot be redone more."""
-        if not step.result.empty and not step.paint.empty:
-            self._done.append(step)
-            self._undone.clear()
+    def remember(self, step: StepT) -> None:
+        """Take up one more step, the last of all layers; what was undone cannot be redone more."""
+        self._done.append(step)
+        self._undone.clear()
 
     def _forget(self, event: object = None) -> None:
         self._done.clear()
         self._undone.clear()
 
     def _follow(self, event: Any) -> None:
-        result, paint = self._result(), self._paint()
-        if self._busy or result is None or paint is None:
+        layer = event.source
+        if self._busy:
             return
-        in_result = event.source is result
-        if self._done and _shows(event.source, self._done[-1].reversed(), in_result):
+        if self._done and self._change_of(self._done[-1], layer).reversed().is_in(layer.data):
             self._undone.append(self._done.pop())
-            step, by = self._undone[-1].reversed(), -1
-        elif self._undone and _shows(event.source, self._undone[-1], in_result):
+            step, by = self._undone[-1], -1
+        elif self._undone and self._change_of(self._undone[-1], layer).is_in(layer.data):
             self._done.append(self._undone.pop())
             step, by = self._done[-1], 1
         else:
             return
         with self.paused():
-            if in_result:
-                _make(paint, step.paint, by)
-            else:
-                _make(result, step.result, by)
+            self._followed(step, by, layer)
+
+
+class LinkedUndo(FollowedUndo[Taught]):
+    """Undoes in the paint what is undone in the result, and the other way round; redo likewise."""
+
+    def __init__(self, result: Labels, paint: Labels, followed: Followed) -> None:
+        super().__init__((result, paint), self._part_in, self._make_in_both)
+        self._result, self._paint = weakref.ref(result), weakref.ref(paint)
+        self._tell = followed  # called with the result and -1 after an undo, 1 after a redo
+
+    def links(self, result: Labels, paint: Labels) -> bool:
+        """Return whether it is about these two layers."""
+        return self._result() is result and self._paint() is paint
+
+    def _part_in(self, step: Taught, layer: Labels) -> Change:
+        return step.result if layer is self._result() else step.paint
+
+    def _make_in_both(self, step: Taught, by: int, layer: Labels) -> None:
+        result, paint = self._result(), self._paint()
+        if result is None or paint is None:
+            return
+        step = step if by > 0 else step.reversed()
+        other = paint if layer is result else result
+        _make(other, self._part_in(step, other), by)
         _remember(result, paint, step)
-        self._followed(result, by)
-
-
-def _shows(layer: Labels, step: Taught, in_result: bool) -> bool:
-    return (step.result if in_result else step.paint).is_in(layer.data)
+        self._tell(result, by)
 
 
 def _make(layer: Labels, change: Change, by: int) -> None:

@@ -214,7 +214,9 @@ class LinkedCells(QObject):
         viewer = self._session.viewer
         for layer in plain_layers(viewer) if viewer is not None else []:
             if isinstance(layer, Labels) and predicted_of(layer) and layer not in self._steps:
-                self._steps[layer] = FollowedUndo(layer, self._on_undone)
+                self._steps[layer] = FollowedUndo(
+                    (layer,), lambda step, _: step.change, self._on_undone
+                )
                 for name in ("paint", "set_data", "data"):
                     follow(self, layer.events[name], self._follow_soon)
 
@@ -343,15 +345,16 @@ class LinkedCells(QObject):
         change = Change((frames[at[0]], *at[1:]), values, swapped)
         if change.empty:  # napari would take it for undone whatever happens
             raise LabelsError(f"Neither cell is in frame {swap.frames[0]}, or later.")
-        step = _Step(weakref.ref(layer), swap, before, after)
-        with self._steps[layer].making(change, step):
+        step = _Step(change, swap, before, after)
+        with self._steps[layer].paused():
             write_pixels(layer, change.at, change.after)
-        step.write(1)
+        self._steps[layer].remember(step)
+        step.write(layer, 1)
         self.changed.emit()
         return f"{told} Ctrl+Z takes it back."
 
-    def _on_undone(self, step: _Step, by: int) -> None:
-        step.write(by)
+    def _on_undone(self, step: _Step, by: int, layer: Labels) -> None:
+        step.write(layer, by)
         self.told.emit("Links are as before." if by < 0 else "Links are corrected again.")
         self.changed.emit()
 
@@ -404,17 +407,14 @@ def result_of(layer: Labels) -> Predicted:
 class _Step:
     """A correction of links, which what is known of a result goes with."""
 
-    layer: weakref.ref[Labels]
+    change: Change
     swap: Swap
     before: LinkMemory
     after: LinkMemory
 
-    def write(self, by: int) -> None:
+    def write(self, layer: Labels, by: int) -> None:
         """Let what is known of the result follow its pixels, back or forth."""
-        layer = self.layer()
-        about = result_of(layer) if layer is not None else None
-        if about is None:
-            return
+        about = result_of(layer)
         for each in (about.labels, about.taken):
             if each is not None:
                 self.swap.apply(each)
