@@ -115,7 +115,7 @@ def membranes() -> None:
     regions = viewer.layers.selection.active
     regions.add_rectangles(np.array([corners[i] for i in (0, 1, 3, 2)], float))
     viewer.layers.selection.active = layer
-    annotate.pick(2)
+    annotate.target.painter.pick(2)
     layer.brush_size = 4
     y, x = np.mean(corners, axis=0).tolist()
     look_at(viewer, y, x, 3)

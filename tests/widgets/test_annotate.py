@@ -114,7 +114,7 @@ def test_without_an_image_a_warning_says_what_to_do(desk: Desk) -> None:
 
 
 def test_painting_without_a_layer_says_what_to_click(desk: Desk) -> None:
-    desk.annotate.paint_background()
+    desk.annotate.target.painter.paint_background()
 
     assert "click New annotation" in desk.annotate.target.coverage.text()
 

@@ -109,10 +109,10 @@ def test_what_was_painted_trained_and_predicted_is_the_same_outside(
     assert same_weights(load_network(folder / "script 2" / "model.safetensors"), model)
 
     expected = desk.viewer.layers["disks prediction"].data
-    run_in_shell(copied(desk, desk.predict.buttons.copy, "command line"), tmp_path)
+    run_in_shell(copied(desk, desk.predict.copy_button, "command line"), tmp_path)
     result = folder / "script 3" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
-    run_in_python(copied(desk, desk.predict.buttons.copy, "Python"), tmp_path)
+    run_in_python(copied(desk, desk.predict.copy_button, "Python"), tmp_path)
     result = folder / "script 4" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
 
@@ -139,11 +139,11 @@ def test_without_paint_nothing_is_copied(desk: Desk, folder: Path) -> None:
 
 
 def test_without_a_model_a_prediction_cannot_be_copied(desk: Desk) -> None:
-    assert not desk.predict.buttons.copy.isEnabled()
+    assert not desk.predict.copy_button.isEnabled()
 
 
 def test_entries_of_the_menu_have_tooltips(desk: Desk) -> None:
-    for button in (desk.train.copy_button, desk.predict.buttons.copy):
+    for button in (desk.train.copy_button, desk.predict.copy_button):
         assert button.toolTip()
         assert all(action.toolTip() for action in entries(button))
 

@@ -140,7 +140,7 @@ def test_a_prediction_goes_on_while_its_dock_is_closed(desk: Desk, gate: threadi
     desk.qtbot.wait(200)
     again = PredictWidget(desk.viewer)
     desk.viewer.window.add_dock_widget(again, name="Predict again")
-    states = (again.predict_button.isEnabled(), again.buttons.cancel.isEnabled())
+    states = (again.predict_button.isEnabled(), again.cancel_button.isEnabled())
     gc.collect()
 
     gate.set()

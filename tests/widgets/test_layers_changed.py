@@ -225,7 +225,7 @@ def test_a_result_layer_removed_before_cancelling_stays_away(
     predict_until_the_first_tile(desk)
     desk.viewer.layers.remove(result_of(desk))
 
-    desk.click(desk.predict.buttons.cancel)
+    desk.click(desk.predict.cancel_button)
     desk.wait_until_idle()
 
     assert "disks prediction" not in desk.viewer.layers

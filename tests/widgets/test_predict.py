@@ -327,7 +327,7 @@ def test_a_broken_model_file_is_refused_and_the_previous_model_stays(
 
 
 def test_without_a_model_a_warning_says_what_to_do(desk: Desk) -> None:
-    desk.predict.start_prediction()
+    desk.predict.starter.start()
 
     assert "There is no model yet" in desk.last_notice
 

@@ -166,7 +166,7 @@ def take_next_object() -> None:
     if isinstance(dock, SegmentWidget):
         dock.tools.take("cell")
     elif isinstance(dock, AnnotateWidget):
-        dock.paint_next()
+        dock.target.paint_next()
 
 
 def paint_background() -> None:
@@ -175,7 +175,7 @@ def paint_background() -> None:
     if isinstance(dock, SegmentWidget):
         dock.tools.take("background")
     elif isinstance(dock, AnnotateWidget):
-        dock.paint_background()
+        dock.target.painter.paint_background()
 
 
 def accept() -> None:

@@ -107,7 +107,7 @@ class AnnotateWidget(Dock):
         layout.addStretch(1)
 
     def _add_tools(self, layout: QVBoxLayout) -> None:
-        self._tools = tools = PaintTools(self)
+        self._tools = tools = PaintTools(self.target, self.show_weight_map)
         self.background_button, self.next_button = tools.background_button, tools.next_button
         self.erase_button, self.same_button = tools.erase_button, tools.same_button
         self.add_button, self.remove_button = tools.add_button, tools.remove_button
@@ -123,10 +123,10 @@ class AnnotateWidget(Dock):
         self.target.changed.connect(self._show_task)
         self.target.told.connect(self.target.coverage.setText)
         self._session.weight_map.ended.connect(self._show_weights)
-        keys: dict[str, Any] = {str(n): partial(self.pick, n) for n in range(1, 10)}
-        keys |= {"N": self.paint_next, "B": self.paint_background, "E": self.erase}
-        keys |= {"F": self.fill_between, "C": self.change_class}
-        add_shortcuts(self, keys)
+        painter = self.target.painter
+        keys: dict[str, Any] = {str(n): partial(painter.pick, n) for n in range(1, 10)}
+        keys |= {"N": self.target.paint_next, "B": painter.paint_background, "E": painter.erase}
+        add_shortcuts(self, keys | {"F": painter.fill_between, "C": self.change_class})
 
     def _take_joined(self, image: Image) -> None:
         self.target.image_box.layer = image
@@ -162,47 +162,11 @@ class AnnotateWidget(Dock):
         else:
             self.target.adopt(layer)
 
-    def pick(self, value: int) -> None:
-        """Paint with a class; with objects, everything above the background is the newest one."""
-        self.target.painter.pick(value)
-
-    def paint_background(self) -> None:
-        """Paint with the background's number."""
-        self.target.painter.paint_background()
-
-    def paint_next(self) -> None:
-        """Paint the next object, or the next class of the table."""
-        self.target.painter.paint_next(self.target.table.values)
-
-    def paint_latest(self) -> None:
-        """Go on with the newest object or class."""
-        self.target.painter.paint_latest()
-
-    def fill_between(self) -> None:
-        """Fill the slices between those that show the object of the brush."""
-        self.target.painter.fill_between()
-
     def change_class(self) -> None:
         """Give the object under the mouse the next class, where objects have classes."""
         layer = self.target.annotation
         if layer is not None and _has_classes(self.target.task):
             show_info(change_class(self._viewer, layer))
-
-    def erase(self) -> None:
-        """Take the eraser."""
-        self.target.painter.erase()
-
-    def add_class(self) -> None:
-        """Add a class with the next number, and paint with it."""
-        self.target.painter.add_class()
-
-    def remove_class(self) -> None:
-        """Remove the chosen class and its paint."""
-        self.target.painter.remove_class(self.target.table.chosen_value)
-
-    def draw_region(self) -> None:
-        """Take the rectangle tool of the layer that holds the fully annotated regions."""
-        self.target.painter.draw_region()
 
     def show_weight_map(self) -> None:
         """Show what each pixel on screen counts in a training with the settings of *Train*."""

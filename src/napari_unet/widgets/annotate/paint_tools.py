@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import button
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtpy.QtWidgets import QPushButton
 
     from napari_unet.tasks import Task
-
-
-class Paints(Protocol):
-    """What the buttons ask of the Annotate widget, where each is documented."""
-
-    def paint_background(self) -> None: ...  # noqa: D102
-    def paint_next(self) -> None: ...  # noqa: D102
-    def paint_latest(self) -> None: ...  # noqa: D102
-    def erase(self) -> None: ...  # noqa: D102
-    def fill_between(self) -> None: ...  # noqa: D102
-    def add_class(self) -> None: ...  # noqa: D102
-    def remove_class(self) -> None: ...  # noqa: D102
-    def draw_region(self) -> None: ...  # noqa: D102
-    def show_weight_map(self) -> None: ...  # noqa: D102
+    from napari_unet.widgets.annotate.target import PaintTarget
 
 
 FILL_TEXT = (
@@ -37,27 +26,28 @@ FILL_TEXT = (
 
 
 class PaintTools(ButtonGrid):
-    """Buttons, two in a row, that call the Annotate widget."""
+    """Buttons, two in a row, that choose what is painted in a target."""
 
-    def __init__(self, annotate: Paints) -> None:
+    def __init__(self, target: PaintTarget, show_weight_map: Callable[[], object]) -> None:
         super().__init__(2)  # but for the region, whose words need a row
+        painter = target.painter
         self.background_button: Final = button(
             "Background",
             "Paint background (1, key B): a stroke between and beside cells helps most.",
-            annotate.paint_background,
+            painter.paint_background,
         )
-        self.next_button: Final = button("", "", annotate.paint_next)
+        self.next_button: Final = button("", "", target.paint_next)
         self.same_button: Final = button(
             "More of the last",
             "Go on painting with the number of the newest object.",
-            annotate.paint_latest,
+            painter.paint_latest,
         )
         self.erase_button: Final = button(
-            "Erase", "Erase paint (key E): what is erased is ignored again.", annotate.erase
+            "Erase", "Erase paint (key E): what is erased is ignored again.", painter.erase
         )
         text, key, tooltip = FILL_TEXT
-        self.fill_button = button(text, f"{tooltip} Key {key}.", annotate.fill_between)
-        self._make_rarer_buttons(annotate)
+        self.fill_button = button(text, f"{tooltip} Key {key}.", painter.fill_between)
+        self._make_rarer_buttons(target, show_weight_map)
         for each in (
             self.background_button,
             self.next_button,
@@ -70,26 +60,29 @@ class PaintTools(ButtonGrid):
         ):
             self.addWidget(each)
 
-    def _make_rarer_buttons(self, annotate: Paints) -> None:
+    def _make_rarer_buttons(
+        self, target: PaintTarget, show_weight_map: Callable[[], object]
+    ) -> None:
+        painter = target.painter
         self.add_button: QPushButton = button(
-            "Add class", "Add a class to the table.", annotate.add_class
+            "Add class", "Add a class to the table.", painter.add_class
         )
         self.remove_button: QPushButton = button(
             "Remove class",
             "Remove the chosen class from the table, and its paint; Ctrl+Z brings the paint back.",
-            annotate.remove_class,
+            lambda: painter.remove_class(target.table.chosen_value),
         )
         self.region_button: QPushButton = button(
             "Ever&ything in this box is painted",
             "Draw a rectangle in which everything is painted: what is unpainted inside it is "
             "background.",
-            annotate.draw_region,
+            painter.draw_region,
         )
         self.weights_button: QPushButton = button(
             "Show weight map",
             "Show what each painted pixel counts in a training with the settings of Train: gaps "
             "between touching cells count most.",
-            annotate.show_weight_map,
+            show_weight_map,
         )
 
     def show_task(self, task: Task, has_depth: bool) -> None:

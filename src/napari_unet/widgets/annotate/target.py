@@ -132,6 +132,10 @@ class PaintTarget(QObject):
         self.painter.take_brush(FIRST_VALUE)
         return True
 
+    def paint_next(self) -> None:
+        """Paint the next object, or the next class of the table."""
+        self.painter.paint_next(self.table.values)
+
     def adopt(self, layer: Labels) -> None:
         """Paint in a layer that was just made."""
         layer.brush_size = _BRUSH_SIZE

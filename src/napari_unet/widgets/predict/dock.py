@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,17 +13,21 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_unet.errors import NapariUNetError
+from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import (
     MODEL_FILES,
     Note,
     Section,
     add_row,
+    button,
     form_layout,
     scrolling_column,
 )
+from napari_unet.widgets.common.copy_script import CopyScriptButton
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import LayerComboBox
 from napari_unet.widgets.common.result_layer import predicted_of
+from napari_unet.widgets.common.starting import starting_model_box
 from napari_unet.widgets.common.task import Failed, Outcome
 from napari_unet.widgets.predict.batch import BatchTable
 from napari_unet.widgets.predict.compare import ComparePanel
@@ -33,10 +38,11 @@ from napari_unet.widgets.predict.options import PredictOptions
 from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
 from napari_unet.widgets.predict.start import PredictionStarter
-from napari_unet.widgets.predict.status import PredictButtons, PredictStatus
+from napari_unet.widgets.predict.status import PredictStatus
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QComboBox, QPushButton
 
     from napari_unet.prediction.results import Prediction
 
@@ -67,17 +73,44 @@ class PredictWidget(Dock):
         self.measure: Final = MeasurePanel(napari_viewer)
         self.compare: Final = ComparePanel(napari_viewer)
         self.link: Final = LinkPanel(napari_viewer)
-        self.buttons: Final = PredictButtons(self._session, self, self.starter.to_copy)
-        self.view_button: Final = self.buttons.view
-        self.slice_button: Final = self.buttons.slice
-        self.predict_button: Final = self.buttons.whole
-        self.file_button: Final = self.buttons.file
-        self.folder_button: Final = self.buttons.folder
-        self.starting_box: Final = self.buttons.starting
+        self._make_buttons()
         self._lay_out()
         self._connect()
         self._follow_image()
         self._show_state()
+
+    def _make_buttons(self) -> None:
+        start = self.starter.start
+        self.view_button: QPushButton = button(
+            "Segment this v&iew", "Segment what is on screen.", partial(start, "view")
+        )
+        self.slice_button: QPushButton = button(
+            "This slice", "Segment the plane on screen.", partial(start, "slice")
+        )
+        self.predict_button: QPushButton = button(
+            "&Everything", "Segment the whole image or stack, what is on screen first.", start
+        )
+        self.file_button: QPushButton = button(
+            "To file…",
+            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
+            "there. Cancelled, it goes on where it was when the same name is chosen again.",
+            self.ask_for_file,
+        )
+        self.folder_button: QPushButton = button(
+            "Fol&der…", "Predict every image of a folder into files.", self.ask_for_folder
+        )
+        self.cancel_button: QPushButton = button(
+            "&Cancel", "Stop; what is finished is kept.", self.cancel
+        )
+        self.load_button: QPushButton = button(
+            "Load model…", "Use a saved model file.", self.ask_to_load
+        )
+        self.starting_box: QComboBox = starting_model_box(self._session)
+        self.copy_button: CopyScriptButton = CopyScriptButton(
+            self._session, self.starter.to_copy, "the prediction of the whole image"
+        )
+        self._starters = (self.view_button, self.slice_button, self.predict_button)
+        self._ask_first = (self.file_button, self.folder_button, self.copy_button)
 
     def _lay_out(self) -> None:
         layout, keys = scrolling_column(self), Note()
@@ -85,7 +118,10 @@ class PredictWidget(Dock):
         keys.setText(_KEYS_TEXT)
         layout.addWidget(self.options)
         layout.addWidget(self.model_note)
-        layout.addWidget(self.buttons)
+        starters = (*self._starters, self.file_button, self.folder_button, self.cancel_button)
+        layout.addLayout(ButtonGrid(3, starters))
+        layout.addLayout(ButtonGrid(2, (self.load_button, self.starting_box)))
+        layout.addWidget(self.copy_button)
         layout.addWidget(self.progress)
         layout.addWidget(keys)
         layout.addWidget(self.batch)
@@ -123,10 +159,6 @@ class PredictWidget(Dock):
         """Use a model file; an error is shown and the previous model stays."""
         self._session.begin_loading(path, path.stem)
 
-    def start_prediction(self, scope: str = "whole") -> None:
-        """Predict the chosen image in the background: its "view", a "slice" or the "whole"."""
-        self.starter.start(scope)
-
     def ask_for_file(self) -> None:
         """Ask for a name, and predict the whole image into that file."""
         image = self.starter.ready_image()
@@ -162,14 +194,23 @@ class PredictWidget(Dock):
         """Stop; what is finished is kept."""
         self.task.stop()
         self.progress.cancel()
-        self.buttons.show_state()
+        self._show_buttons()
 
     def _follow_image(self) -> None:
         if self._session.image is not None:
             self.image_box.layer = self._session.image
 
+    def _show_buttons(self) -> None:
+        """Enable what can be clicked now."""
+        free, known = not self.task.running, self._session.model is not None
+        for each in self._starters:
+            each.setEnabled(free and (known or self._session.loading.running))
+        for each in self._ask_first:
+            each.setEnabled(free and known)
+        self.cancel_button.setEnabled(self.task.running and not self.task.stopping)
+
     def _show_state(self) -> None:
-        self.buttons.show_state()
+        self._show_buttons()
         model = self._session.model
         if self._session.loading.running:
             self.model_note.setText(self._session.model_in_words)

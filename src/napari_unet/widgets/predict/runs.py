@@ -12,7 +12,6 @@ from napari.layers import Image
 from napari_unet.io.zarr_files import ZARR_SUFFIX
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.results import RESULT_TYPES
-from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.layers import METADATA_KEY, pixels_of, plain_layers
 from napari_unet.widgets.common.pairs import paint_on

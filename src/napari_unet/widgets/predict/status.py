@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.prediction.results import PredictionProgress
-from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import Note, button, duration, progress_bar, stack
-from napari_unet.widgets.common.copy_script import CopyScriptButton
-from napari_unet.widgets.common.starting import starting_model_box
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_unet.widgets.common.copy_script import ScriptBundle
-    from napari_unet.widgets.common.session import Session
+from napari_unet.widgets.common.controls import Note, duration, progress_bar, stack
 
 _TILES_THAT_TELL = 3  # before it is foretold how long it takes
 _SOON = 3  # seconds, which need not be foretold
@@ -79,74 +69,3 @@ class PredictStatus(QWidget):
         """Show why it failed."""
         self.bar.setValue(0)
         self.line.setText(text)
-
-
-# --- The buttons of the Predict widget -----------------------------------------------------------
-
-
-class Starts(Protocol):
-    """What the buttons ask of the Predict widget."""
-
-    def start_prediction(self, scope: str = "whole") -> None:
-        """Predict a view, a slice, or all of the image."""
-
-    def ask_for_file(self) -> None:
-        """Predict into a file."""
-
-    def ask_for_folder(self) -> None:
-        """Predict a folder."""
-
-    def ask_to_load(self) -> None:
-        """Load a model."""
-
-    def cancel(self) -> None:
-        """Stop."""
-
-
-class PredictButtons(QWidget):
-    """Start, stop, and choose a model."""
-
-    def __init__(
-        self,
-        session: Session,
-        predict: Starts,
-        to_copy: Callable[[], ScriptBundle | None],
-    ) -> None:
-        super().__init__()
-        self._session = session
-        start = predict.start_prediction
-        self.view: Final = button(
-            "Segment this v&iew", "Segment what is on screen.", partial(start, "view")
-        )
-        self.slice: Final = button(
-            "This slice", "Segment the plane on screen.", partial(start, "slice")
-        )
-        self.whole: Final = button(
-            "&Everything", "Segment the whole image or stack, what is on screen first.", start
-        )
-        self.file: Final = button(
-            "To file…",
-            "Predict the whole image, however large it is, into an OME-Zarr, and show it from "
-            "there. Cancelled, it goes on where it was when the same name is chosen again.",
-            predict.ask_for_file,
-        )
-        self.folder: Final = button(
-            "Fol&der…", "Predict every image of a folder into files.", predict.ask_for_folder
-        )
-        self.cancel: Final = button("&Cancel", "Stop; what is finished is kept.", predict.cancel)
-        self.load: Final = button("Load model…", "Use a saved model file.", predict.ask_to_load)
-        self.starting: Final = starting_model_box(session)
-        self.copy: Final = CopyScriptButton(session, to_copy, "the prediction of the whole image")
-        self._starters = (self.view, self.slice, self.whole, self.file, self.folder)
-        starters = ButtonGrid(3, (*self._starters, self.cancel))
-        stack(self, starters, ButtonGrid(2, (self.load, self.starting)), self.copy)
-
-    def show_state(self) -> None:
-        """Enable what can be clicked now."""
-        task, session = self._session.prediction, self._session
-        coming = session.model is not None or session.loading.running
-        for each in (*self._starters, self.copy):
-            each.setEnabled(coming and not task.running)
-        for each in (self.file, self.folder, self.copy):  # which ask for names first
-            each.setEnabled(session.model is not None and not task.running)
-        self.cancel.setEnabled(task.running and not task.stopping)

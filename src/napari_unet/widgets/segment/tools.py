@@ -172,7 +172,7 @@ class ToolBox(ButtonGrid):
         if first:
             self._fit_brush()
         if name == "cell":
-            target.painter.paint_next(target.table.values)
+            target.paint_next()
         elif name == "background":
             target.painter.paint_background()
         elif name == "erase":
