@@ -19,9 +19,10 @@ from napari_unet.evaluation.scores import EvaluateConfig
 from napari_unet.widgets.common.annotation import annotation_of, new_annotation
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.result_layer import Predicted
-from napari_unet.widgets.predict.compare import ComparePanel, ScoreTable
-from napari_unet.widgets.predict.compare_work import (
+from napari_unet.widgets.predict.compare import (
+    ComparePanel,
     Comparison,
+    ScoreTable,
     compare_labels,
     score_rows,
 )

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from, looks_like_labels
+from napari_unet.widgets.annotate.import_annotations import (
+    MaskMenu,
+    add_annotation_from,
+    looks_like_labels,
+)
 
 from .scenes import disks, strokes_on
 

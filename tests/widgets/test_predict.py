@@ -31,7 +31,7 @@ from napari_unet.prediction.results import (
 from napari_unet.tasks import ClassTable
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.result_layer import predicted_of
-from napari_unet.widgets.predict import status
+from napari_unet.widgets.predict import start
 
 from .conftest import Desk, disks
 
@@ -348,8 +348,8 @@ def test_how_long_it_takes_is_told_once_tiles_tell(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter(range(0, 1000, 5))
-    monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    shown = status.PredictStatus()
+    monkeypatch.setattr(start, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    shown = start.PredictStatus()
     qtbot.addWidget(shown)
     shown.begin()
     shown.show_event(PredictionStarted("CPU", 10, (9, 9), "objects"))
@@ -362,7 +362,7 @@ def test_how_long_it_takes_is_told_once_tiles_tell(
 
 
 def test_cancelling_is_told_at_once_and_stays(qtbot: QtBot) -> None:
-    shown = status.PredictStatus()
+    shown = start.PredictStatus()
     qtbot.addWidget(shown)
     shown.begin()
     shown.cancel()

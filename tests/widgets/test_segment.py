@@ -26,7 +26,7 @@ from napari_unet.widgets.common.pairs import ticked_pairs
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import BackgroundTask, Finished
-from napari_unet.widgets.predict.doubt import (
+from napari_unet.widgets.predict.spots import (
     BETWEEN,
     EDGE,
     MISSED,

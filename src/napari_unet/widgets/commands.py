@@ -19,7 +19,7 @@ from napari_unet.errors import NapariUNetError
 from napari_unet.model.starting import STARTING_MODELS, starting_card
 from napari_unet.tasks.classes import CLASSES
 from napari_unet.widgets.annotate.dock import AnnotateWidget
-from napari_unet.widgets.annotate.mask_menu import add_annotation_from
+from napari_unet.widgets.annotate.import_annotations import add_annotation_from
 from napari_unet.widgets.common.controls import MODEL_FILES
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import unwrapped

@@ -5,40 +5,49 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
 from napari_unet.data.axes import axes_in_doubt, guess_axes
-from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.annotate.import_annotations import ImportButton
+from napari_unet.errors import LabelsError, NapariUNetError
+from napari_unet.widgets.annotate.import_annotations import (
+    ImportButton,
+    MaskMenu,
+    add_annotation_from,
+)
 from napari_unet.widgets.annotate.join_channels import JoinButton
 from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.annotate.object_class import change_class
 from napari_unet.widgets.annotate.paint_tools import PaintTools
 from napari_unet.widgets.annotate.target import PaintTarget
-from napari_unet.widgets.annotate.weight_map import show_weights, weighing
+from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
 from napari_unet.widgets.common.axes_row import AxesRow
 from napari_unet.widgets.common.button_grid import ButtonGrid
-from napari_unet.widgets.common.controls import (
-    Note,
-    add_row,
-    button,
-    form_layout,
-    scrolling_column,
-)
+from napari_unet.widgets.common.controls import Note, add_row, button, form_layout, scrolling_column
 from napari_unet.widgets.common.dock import Dock, add_shortcuts
 from napari_unet.widgets.common.file_axes import FileAxes
-from napari_unet.widgets.common.layers import pixels_of
+from napari_unet.widgets.common.layers import METADATA_KEY, labels_of, pixels_of, plain_layers
+from napari_unet.widgets.common.pairs import LayerPair, annotated_images, ticked_pairs
+from napari_unet.widgets.common.placement import placement_along
 from napari_unet.widgets.common.recovery import RecoveryBar
+from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome
+from napari_unet.widgets.common.visible import frame_and_region, visible_box
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Labels
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
     from qtpy.QtWidgets import QPushButton, QVBoxLayout
 
     from napari_unet.data.labels import Unpainted
     from napari_unet.tasks import Task
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.dataset import AnnotatedImage
 
 _NO_LAYER = "Click New annotation, then paint a few cells and background."
 _KEYS_TEXT = (
@@ -196,3 +205,63 @@ def _has_classes(task: Task) -> bool:
 def _guess(image: Image) -> str:
     shape = tuple(pixels_of(image).shape[: image.ndim])
     return guess_axes(shape, 2, 1) + ("C" if image.rgb else "")
+
+
+# --- What each painted pixel counts in a training, as an image layer ------------------------------
+
+
+def weighing(viewer: Viewer, layer: Labels) -> Callable[[threading.Event], NDArray[Any]]:
+    """Return what computes the weights of the frame on screen, as *Train* would learn from it.
+
+    LabelsError if it is not clear which image the layer is of.
+    """
+    pairs, image = ticked_pairs(viewer), image_for(viewer, layer)
+    if all(pair.annotation is not layer for pair in pairs):
+        if image is None:
+            raise LabelsError(question_about(viewer, layer) or f"{layer.name} is of no image.")
+        pairs = (LayerPair(image, layer),)
+    number = [pair.annotation for pair in pairs].index(layer)
+    config = session_of(viewer).settings.changed(kind=annotation_of(layer).kind)
+    shape = labels_of(layer).shape
+    index, _ = frame_and_region(visible_box(viewer, pairs[number].image, shape), config.ndim)
+    return partial(_weights, annotated_images(viewer, pairs), number, index, config)
+
+
+def _weights(
+    images: Sequence[AnnotatedImage],
+    number: int,
+    index: tuple[int, ...],
+    config: TrainConfig,
+    stop: threading.Event,
+) -> NDArray[Any]:
+    """Compute, in a worker thread, what each pixel of a frame counts: ``[Z]YX`` float32."""
+    from napari_unet.training.preparation import prepare_training
+    from napari_unet.training.targets import weights_in_image
+
+    data = prepare_training(images, config)
+    shape = images[number].labels.shape[-config.ndim :]
+    return weights_in_image(data, number, index, shape)
+
+
+def show_weights(viewer: Viewer, annotation: Labels, weights: NDArray[Any]) -> Image:
+    """Show weights in the layer of an earlier map, or in a new one."""
+    name = f"{annotation.name}: weights"
+    axes = list(range(annotation.ndim - weights.ndim, annotation.ndim))
+    for layer in plain_layers(viewer):
+        same = isinstance(layer, Image) and layer.name == name and METADATA_KEY in layer.metadata
+        if same and layer.data.shape == weights.shape:
+            layer.data = weights
+            layer.reset_contrast_limits()
+            shown: Image = layer
+            return shown
+    layer = Image(
+        weights,
+        name=name,
+        colormap="inferno",
+        blending="additive",
+        opacity=0.7,
+        metadata={METADATA_KEY: None},
+        **placement_along(annotation, axes),
+    )
+    viewer.add_layer(layer)
+    return layer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject
 
@@ -19,12 +19,11 @@ from napari_unet.io.outputs import card_beside_result
 from napari_unet.io.tiff_files import describe_tiff
 from napari_unet.io.tiff_sets import TIFF_SUFFIXES
 from napari_unet.io.zarr_files import open_zarr, split_zarr
-from napari_unet.widgets.common.layers import follow, pixels_of, plain_layers
+from napari_unet.widgets.common.layers import as_labels, follow, pixels_of, plain_layers
 from napari_unet.widgets.common.placement import (
     name_axes,
     named_axes_of,
     pixel_size_of,
-    placement_along,
 )
 from napari_unet.widgets.common.task import Finished, Outcome, task_named
 
@@ -105,7 +104,9 @@ class FileAxes(QObject):
         found: ImageDescription | None = outcome.result if isinstance(outcome, Finished) else None
         if image is not None and found is not None and image in plain_layers(self._viewer):
             told = describe_layer(self._viewer, image, found)
-            if found.is_result and show_as_labels(self._viewer, image):
+            # Plain TIFFs are read by napari: a plugin that would as well makes it ask who is to.
+            if found.is_result and pixels_of(image).dtype.kind in "ui" and not image.rgb:
+                as_labels(self._viewer, image)
                 told = "a result of napari-unet-paint, shown as labels"
             if told:
                 show_info(f"{image.name}, as its file says: {told}.")
@@ -139,21 +140,6 @@ def _is_result(path: Path) -> bool:
         return False
     kinds = [kind for kind, result in RESULT_TYPES.items() if result.is_labels]
     return isinstance(card, PredictionCard) and card.kind in kinds
-
-
-def show_as_labels(viewer: Viewer, image: Image) -> bool:
-    """Put labels in the place of an image that napari's own reader made of them.
-
-    Plain TIFFs are read by napari: a plugin that would as well makes napari ask who is to.
-    """
-    labels = np.asarray(pixels_of(image))
-    if labels.dtype.kind not in "ui" or image.rgb:
-        return False
-    at = plain_layers(viewer).index(image)
-    viewer.layers.remove(image)
-    placement = placement_along(image, range(labels.ndim))
-    viewer.layers.insert(at, Labels(labels, name=image.name, **placement))
-    return True
 
 
 def describe_layer(viewer: Viewer, image: Image, found: ImageDescription) -> str:

@@ -208,6 +208,20 @@ def labels_of(layer: Labels) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def as_labels(viewer: Viewer, image: Image) -> Labels:
+    """Put a labels layer in the place of an image that holds labels."""
+    pixels = np.asarray(pixels_of(image))
+    labels = Labels(
+        pixels.astype(np.uint8) if pixels.dtype == bool else pixels,
+        name=image.name,
+        **placement_along(image, range(image.ndim)),
+    )
+    place = plain_layers(viewer).index(image)
+    viewer.layers.remove(image)
+    viewer.layers.insert(place, labels)
+    return labels
+
+
 def channel_axis_of(image: Image) -> int | None:
     """Return which of a layer's axes is named as channels, or None.
 

@@ -37,8 +37,7 @@ from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.predict.options import PredictOptions
 from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
-from napari_unet.widgets.predict.start import PredictionStarter
-from napari_unet.widgets.predict.status import PredictStatus
+from napari_unet.widgets.predict.start import PredictionStarter, PredictStatus
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -30,8 +30,7 @@ from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.predict.options import PredictOptions
 from napari_unet.widgets.predict.runs import said_of
 from napari_unet.widgets.predict.spots import SpotsPanel
-from napari_unet.widgets.predict.start import PredictionStarter
-from napari_unet.widgets.predict.status import PredictStatus
+from napari_unet.widgets.predict.start import PredictionStarter, PredictStatus
 from napari_unet.widgets.predict.work import is_large
 from napari_unet.widgets.segment.finish import FinishPanel
 from napari_unet.widgets.segment.learn import LearnPanel
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_unet.widgets.common.task import Outcome
-    from napari_unet.widgets.predict.doubt import Doubt
+    from napari_unet.widgets.predict.spots import Doubt
 
 _PLUGIN = "napari-unet-paint"
 _FIRST_SETTINGS = "threshold", "smallest", "result"  # in this order
