@@ -15,8 +15,8 @@ from napari_unet.errors import LabelsError
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.controls import FocusRing
 from napari_unet.widgets.common.layers import METADATA_KEY
+from napari_unet.widgets.common.mouse_edits import numbers_in
 from napari_unet.widgets.common.result_layer import Predicted
-from napari_unet.widgets.predict.correct import numbers_in
 
 from .conftest import HAND
 from .docks import Docks, content_of, open_docks

@@ -1,13 +1,15 @@
-"""From the path of the mouse over a prediction to an edit of one of its frames."""
+"""From the path of the mouse, or the numbers of objects, to an edit of a frame of a prediction."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.errors import LabelsError
 from napari_unet.objects.corrections import (
     Edit,
     delete_object,
@@ -21,7 +23,10 @@ from napari_unet.widgets.common.linked_undo import Change
 from napari_unet.widgets.common.result_layer import predicted_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Labels
+    from napari.viewer import Viewer
     from numpy.typing import NDArray
 
 
@@ -156,3 +161,63 @@ def write_edit(layer: Labels, frame: tuple[int, ...], edit: Edit) -> Change:
     if not change.empty:
         write_pixels(layer, change.at, change.after)
     return change
+
+
+# --- Objects by their numbers: for who cannot point at them with a mouse ------------------------
+
+
+def numbers_in(text: str) -> list[int]:
+    """Read numbers of objects, as in ``3, 7``; LabelsError where the text holds something else."""
+    words = [word for word in re.split(r"[\s,;]+", text.strip()) if word]
+    odd = [word for word in words if not word.isascii() or not word.isdigit() or int(word) == 0]
+    if odd:
+        raise LabelsError(f"{odd[0][:40]!r} is no number of an object: write them as in 3, 7.")
+    return [int(word) for word in words]
+
+
+def path_through(
+    viewer: Viewer, layer: Labels, numbers: Sequence[int], tool: str
+) -> NDArray[np.float64]:
+    """Return the path, (points, axes), that a mouse would take over objects of the plane on screen.
+
+    "split" takes the first object only, and crosses it where it is narrow: through its middle,
+    across its longer side. Any other tool takes a pixel of each. LabelsError if an object is not in
+    this plane, or numbers stand for classes.
+    """
+    predicted = predicted_of(layer)
+    if predicted is not None and task_of(predicted.kind).named:
+        raise LabelsError(
+            f"{layer.name} holds classes: their parts have no numbers. Use the mouse."
+        )
+    plane = plane_on_screen(viewer, layer)
+    labels = np.asarray(layer.data)[plane]
+    places = []
+    for number in numbers:
+        pixels = np.argwhere(labels == number).astype(float)
+        if not len(pixels):
+            raise LabelsError(f"There is no object {number} in the plane on screen.")
+        places.append(_across(pixels) if tool == "split" else _inside(pixels))
+    points = places[0] if tool == "split" else np.concatenate(places)
+    return np.hstack([np.tile(plane, (len(points), 1)).astype(float), points])
+
+
+def plane_on_screen(viewer: Viewer, layer: Labels) -> tuple[int, ...]:
+    """Return which plane of a layer is on screen: its position along the other axes."""
+    steps: Sequence[Any] = viewer.dims.current_step[-layer.ndim :]
+    sizes = layer.data.shape[: layer.ndim - 2]
+    return tuple(int(min(step, size - 1)) for step, size in zip(steps, sizes, strict=False))
+
+
+def _inside(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the pixel of an object that is nearest to its middle."""
+    distance = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1)
+    return pixels[[int(distance.argmin())]]
+
+
+def _across(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a line through the middle of an object, across its longer side."""
+    middle = pixels.mean(axis=0)
+    _, directions = np.linalg.eigh(np.cov((pixels - middle).T) + 1e-9 * np.eye(2))
+    reach = np.abs(pixels - middle).sum(axis=1).max() + 2
+    line: NDArray[np.float64] = middle + reach * np.array([[-1.0], [1.0]]) * directions[:, 0]
+    return line

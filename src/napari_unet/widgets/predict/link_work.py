@@ -13,7 +13,12 @@ from napari_unet.objects.link_arrays import linked_planes
 from napari_unet.objects.linking import Known, LinkConfig, Linked
 from napari_unet.objects.tracks import LinkMemory, renumbered_like, separated, tracks_of
 from napari_unet.run import PartsDone, Run
-from napari_unet.widgets.common.layers import METADATA_KEY, placement_from_labels, plain_layers
+from napari_unet.widgets.common.layers import (
+    METADATA_KEY,
+    labels_of,
+    placement_from_labels,
+    plain_layers,
+)
 from napari_unet.widgets.common.result_layer import Predicted, predicted_of
 
 if TYPE_CHECKING:
@@ -49,6 +54,25 @@ class ToLink:
     known: Known = field(default_factory=Known)
     """What was corrected of links before."""
 
+    @classmethod
+    def of(cls, source: Labels, config: LinkConfig, axes: str) -> ToLink:
+        """Copy the labels of a layer, which may change meanwhile, and what belongs to a result."""
+        about, labels = result_in_memory(source), labels_of(source)
+        own = labels.copy() if isinstance(labels, np.ndarray) else labels
+        if about is None:
+            return cls(own, axes, config)
+        taken = None if about.taken is None else about.taken.copy()
+        return cls(own, axes, config, about.labels.copy(), taken, about.ndim, about.memory.known)
+
+    def is_still(self, layer: Labels) -> bool:
+        """Return whether a result is as it was when it was copied, and nothing writes there."""
+        about, labels = result_of(layer), np.asarray(self.labels)
+        if about.in_progress or about.live or not np.array_equal(layer.data, labels):
+            return False
+        if about.taken is None or self.taken is None:
+            return about.taken is self.taken
+        return np.array_equal(about.taken, self.taken)
+
     @property
     def runs(self) -> tuple[tuple[LinkConfig, Known], ...]:
         """How they are linked: what was found slice by slice through those first, then over time.
@@ -81,6 +105,20 @@ class LinkedLabels:
     """Whether they are tracks in time, and not objects of a stack."""
     predicted: Numbered | None = None
     taken: Numbered | None = None
+
+
+def result_in_memory(layer: Labels) -> Predicted | None:
+    """Return what belongs to a result whose own pixels get the numbers of linked cells."""
+    about = predicted_of(layer)
+    if about is None or not isinstance(layer.data, np.ndarray):
+        return None
+    return about if layer.data.dtype == about.labels.dtype == np.int32 else None
+
+
+def result_of(layer: Labels) -> Predicted:
+    """Return what belongs to a layer that is known to show a result."""
+    about: Predicted = layer.metadata[METADATA_KEY]
+    return about
 
 
 def linking_events(

@@ -18,7 +18,6 @@ from napari_unet.run import PartsDone
 from napari_unet.widgets.common.controls import single_shot
 from napari_unet.widgets.common.highlight import Highlight
 from napari_unet.widgets.common.layers import (
-    METADATA_KEY,
     follow,
     labels_of,
     plain_layers,
@@ -35,6 +34,8 @@ from napari_unet.widgets.predict.link_work import (
     in_words,
     linking_events,
     newer_tracks,
+    result_in_memory,
+    result_of,
     separating,
     show_linked_copy,
     show_tracks,
@@ -111,20 +112,8 @@ class LinkedCells(QObject):
         """
         config = replace(config, axis=config.axis or guessed_axis(source))
         self._config[source] = config
-        about, labels = result_in_memory(source), labels_of(source)
-        task = ToLink(
-            labels=labels.copy() if isinstance(labels, np.ndarray) else labels,
-            axes="TZYX" if len(labels.shape) == 4 else f"{config.axis}YX",
-            config=config,
-        )
-        if about is not None:
-            task = replace(
-                task,
-                predicted=about.labels.copy(),
-                taken=None if about.taken is None else about.taken.copy(),
-                ndim=about.ndim,
-                known=about.memory.known,
-            )
+        axes = "TZYX" if len(labels_of(source).shape) == 4 else f"{config.axis}YX"
+        task = ToLink.of(source, config, axes)
         self._start(source, task, linking_events, f"Linking {source.name}…")
 
     def link_when_done(self, source: Labels, config: LinkConfig) -> None:
@@ -141,12 +130,8 @@ class LinkedCells(QObject):
     def separate(self, source: Labels) -> None:
         """Give the cells of each frame numbers of their own again; corrections are remembered."""
         about = result_in_memory(source)
-        if about is None or not about.linked:
-            return
-        taken = None if about.taken is None else about.taken.copy()
-        labels = np.array(source.data)
-        task = ToLink(labels, "", LinkConfig(), about.labels.copy(), taken, about.ndim)
-        self._start(source, task, separating, "")
+        if about is not None and about.linked:
+            self._start(source, ToLink.of(source, LinkConfig(), ""), separating, "")
 
     def _start(self, source: Labels, task: ToLink, work: Any, text: str) -> None:
         if self.task.start(partial(work, task)):
@@ -176,7 +161,7 @@ class LinkedCells(QObject):
         elif result_in_memory(source) is None:
             show_linked_copy(viewer, source, outcome.result)
             self.told.emit(in_words(source, outcome.result))
-        elif not _is_as(source, seen):
+        elif not seen.is_still(source):
             self._again(source, seen)
         else:
             self._take(viewer, source, outcome.result)
@@ -359,16 +344,6 @@ class LinkedCells(QObject):
         self.changed.emit()
 
 
-def _is_as(layer: Labels, seen: ToLink) -> bool:
-    """Return whether a result is still as it was when work began, and nothing writes there."""
-    about, labels = result_of(layer), np.asarray(seen.labels)
-    if about.in_progress or about.live or not np.array_equal(layer.data, labels):
-        return False
-    if about.taken is None or seen.taken is None:
-        return about.taken is seen.taken
-    return np.array_equal(about.taken, seen.taken)
-
-
 def _is_there(layer: Labels, at: tuple[int, int]) -> bool:
     return bool((np.asarray(layer.data[at[0]]) == at[1]).any())
 
@@ -387,20 +362,6 @@ def linked_cells_of(viewer: Viewer) -> LinkedCells:
     session = session_of(viewer)
     found: LinkedCells | None = session.findChild(LinkedCells)
     return LinkedCells(viewer, session) if found is None else found
-
-
-def result_in_memory(layer: Labels) -> Predicted | None:
-    """Return what belongs to a result whose own pixels get the numbers of linked cells."""
-    about = predicted_of(layer)
-    if about is None or not isinstance(layer.data, np.ndarray):
-        return None
-    return about if layer.data.dtype == about.labels.dtype == np.int32 else None
-
-
-def result_of(layer: Labels) -> Predicted:
-    """Return what belongs to a layer that is known to show a result."""
-    about: Predicted = layer.metadata[METADATA_KEY]
-    return about
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,25 +90,14 @@ def predict_into_layer(
     `keep` are the axes of the image that the result has, in its order; `scoped` makes `config`. Of
     what was predicted `before` other objects are separated.
     """
-    source, pixels = Source.of(session.model_name, image), pixels_of(image)
-    known = None if before is None else before.done
+    source, known = Source.of(session.model_name, image), None if before is None else before.done
     painted = paint_on(viewer, image, model.record.classes.task)
     if painted is not None:  # it has the axes of the image in their order
         painted = painted.transpose([sorted(keep).index(axis) for axis in keep])
     session.result = ShownPrediction(viewer, session, image, keep, config, model, before)
-    session.prediction.start(
-        partial(
-            predict_with_card,
-            source,
-            model,
-            pixels,
-            config,
-            None,
-            before=known,
-            beside=session.beside(model),
-            painted=painted,
-        )
-    )
+    work = partial(predict_with_card, source, model, pixels_of(image), config, None)
+    beside = session.beside(model)
+    session.prediction.start(partial(work, before=known, beside=beside, painted=painted))
 
 
 def separate_with(session: Session, viewer: Viewer, config: PredictConfig) -> bool:
@@ -281,9 +270,7 @@ class ShownPrediction:
                 self._labels[part].show_tile(tile.frame, tile.region, labels)
         elif self._image_layer is not None:
             start = self._start or (0,) * self._image_layer.ndim
-            at = (*(slice(i, i + 1) for i in tile.frame), *tile.region)
-            box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
-            self._image_layer.data[box] = tile.labels
+            self._image_layer.data[_box(tile.frame, tile.region, start)] = tile.labels
         self._refresh_soon()
 
     def _on_ended(self, outcome: Outcome) -> None:
@@ -330,9 +317,7 @@ class ShownPrediction:
         start = [part.start for part in result.box]
         for frame, region in self._covered.items():
             if frame not in self._finished and self._labels:
-                at = (*(slice(i, i + 1) for i in frame), *region)
-                box = tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
-                found = np.asarray(result.array[box])[(0,) * len(frame)]
+                found = np.asarray(result.array[_box(frame, region, start)])[(0,) * len(frame)]
                 for part, labels in labels_of_parts(found, self._task, self._names).items():
                     self._labels[part].settle_found(frame, region, labels)
 
@@ -343,6 +328,12 @@ class ShownPrediction:
     def _refresh(self) -> None:
         for layer in self._layers():
             layer.refresh()
+
+
+def _box(frame: tuple[int, ...], region: Region, start: Sequence[int]) -> Region:
+    """Return where a region of a frame is in what begins at a pixel."""
+    at = (*(slice(i, i + 1) for i in frame), *region)
+    return tuple(slice(a.start - s, a.stop - s) for a, s in zip(at, start, strict=True))
 
 
 def _around(one: Region | None, other: Region) -> Region:

@@ -19,7 +19,7 @@ from napari_unet.widgets.common.result_layer import Predicted, count_objects_in,
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Failed, Outcome, task_named
 from napari_unet.widgets.models.save_project import place_of
-from napari_unet.widgets.predict.linked import result_in_memory
+from napari_unet.widgets.predict.link_work import result_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
