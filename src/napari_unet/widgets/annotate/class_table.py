@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QColorDialog,
-    QHeaderView,
-    QTableWidgetItem,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractItemView, QColorDialog, QHeaderView, QTableWidgetItem
 
 from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, FIRST_VALUE
 from napari_unet.widgets.common.tables import CellDelegate, PlainTable, swatch_side
@@ -64,8 +58,8 @@ class ClassTableWidget(PlainTable):
     renamed: Final = Signal(int, str)
     recoloured: Final = Signal(int, str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(len(_HEADERS), parent)
+    def __init__(self) -> None:
+        super().__init__(len(_HEADERS))
         self._rows: tuple[ClassRow, ...] = ()
         for column, (text, tooltip) in _HEADERS.items():
             header = QTableWidgetItem(text)

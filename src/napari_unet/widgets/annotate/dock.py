@@ -17,9 +17,8 @@ from napari_unet.widgets.annotate.import_annotations import (
     add_annotation_from,
 )
 from napari_unet.widgets.annotate.join_channels import JoinButton
-from napari_unet.widgets.annotate.mask_menu import MaskMenu, add_annotation_from
 from napari_unet.widgets.annotate.object_class import change_class
-from napari_unet.widgets.annotate.paint_tools import PaintTools
+from napari_unet.widgets.annotate.painter import FILL_TEXT
 from napari_unet.widgets.annotate.target import PaintTarget
 from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
 from napari_unet.widgets.common.axes_row import AxesRow
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
-    from qtpy.QtWidgets import QPushButton, QVBoxLayout
+    from qtpy.QtWidgets import QPushButton
 
     from napari_unet.data.labels import Unpainted
     from napari_unet.tasks import Task
@@ -78,8 +77,15 @@ class AnnotateWidget(Dock):
         self._show_image()
 
     def _show_task(self) -> None:
+        """Show the buttons that make sense for what is painted, in a volume or not."""
         task = self.target.task
-        self._tools.show_task(task, self.target.painter.has_depth)
+        self.fill_button.setVisible(self.target.painter.has_depth)
+        self.next_button.setText(f"Next {task.thing}")
+        self.next_button.setAccessibleName(f"Next {task.thing}")
+        self.next_button.setToolTip(f"Paint the next {task.thing} (key N).")
+        for each in (self.add_button, self.remove_button):
+            each.setVisible(task.named)
+        self.same_button.setVisible(not task.named)
         self.keys.setText(_KEYS_TEXT + _CLASS_KEY_TEXT * _has_classes(task))
 
     def _lay_out(self) -> None:
@@ -110,20 +116,54 @@ class AnnotateWidget(Dock):
         )
         layout.addLayout(ButtonGrid(3, (self.new_button, self.mask_button, self.import_button)))
         layout.addWidget(target.table)
-        self._add_tools(layout)
+        layout.addLayout(self._make_tools())
+        layout.addWidget(self.region_button)
         layout.addWidget(target.coverage)
         layout.addWidget(self.keys)
         layout.addStretch(1)
 
-    def _add_tools(self, layout: QVBoxLayout) -> None:
-        self._tools = tools = PaintTools(self.target, self.show_weight_map)
-        self.background_button, self.next_button = tools.background_button, tools.next_button
-        self.erase_button, self.same_button = tools.erase_button, tools.same_button
-        self.add_button, self.remove_button = tools.add_button, tools.remove_button
-        self.fill_button = tools.fill_button
-        self.region_button, self.weights_button = tools.region_button, tools.weights_button
-        layout.addLayout(tools)
-        layout.addWidget(tools.region_button)
+    def _make_tools(self) -> ButtonGrid:
+        """Return the buttons that choose what to paint, but for the region, which needs a row."""
+        painter = self.target.painter
+        self.background_button: QPushButton = button(
+            "Background",
+            "Paint background (1, key B): a stroke between and beside cells helps most.",
+            painter.paint_background,
+        )
+        self.next_button: QPushButton = button("", "", self.target.paint_next)
+        self.erase_button: QPushButton = button(
+            "Erase", "Erase paint (key E): what is erased is ignored again.", painter.erase
+        )
+        self.same_button: QPushButton = button(
+            "More of the last",
+            "Go on painting with the number of the newest object.",
+            painter.paint_latest,
+        )
+        text, key, tooltip = FILL_TEXT
+        self.fill_button: QPushButton = button(text, f"{tooltip} Key {key}.", painter.fill_between)
+        self.add_button: QPushButton = button(
+            "Add class", "Add a class to the table.", painter.add_class
+        )
+        self.remove_button: QPushButton = button(
+            "Remove class",
+            "Remove the chosen class from the table, and its paint; Ctrl+Z brings the paint back.",
+            lambda: painter.remove_class(self.target.table.chosen_value),
+        )
+        self.weights_button: QPushButton = button(
+            "Show weight map",
+            "Show what each painted pixel counts in a training with the settings of Train: gaps "
+            "between touching cells count most.",
+            self.show_weight_map,
+        )
+        self.region_button: QPushButton = button(
+            "Ever&ything in this box is painted",
+            "Draw a rectangle in which everything is painted: what is unpainted inside it is "
+            "background.",
+            painter.draw_region,
+        )
+        first = (self.background_button, self.next_button, self.erase_button, self.same_button)
+        classes = (self.add_button, self.remove_button)
+        return ButtonGrid(2, (*first, self.fill_button, *classes, self.weights_button))
 
     def _connect(self) -> None:
         self.join_button.joined.connect(self._take_joined)

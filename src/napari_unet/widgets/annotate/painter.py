@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     from napari_unet.tasks import Task
     from napari_unet.widgets.common.layers import LayerComboBox
 
+# The words of its button, its key, and what it is for.
+FILL_TEXT = (
+    "Fill between",
+    "F",
+    "Stacks: paint a cell in two slices, and the slices between them are filled. A cell that was "
+    "just painted goes on with the one that it lies over in the nearest painted slice. What is "
+    "painted stays.",
+)
+
 
 class Painter(QObject):
     """Takes brush, eraser and rectangle tool of the chosen layer, and keeps its classes.

@@ -24,8 +24,8 @@ class PlainTable(QTableWidget):
 
     _lines = 1
 
-    def __init__(self, columns: int, parent: QWidget | None = None) -> None:
-        super().__init__(0, columns, parent)
+    def __init__(self, columns: int) -> None:
+        super().__init__(0, columns)
         self.header: Final = header_of(self)
         self._fit()
 

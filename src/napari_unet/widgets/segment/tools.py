@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import NapariUNetError
-from napari_unet.widgets.annotate.paint_tools import FILL_TEXT
+from napari_unet.widgets.annotate.painter import FILL_TEXT
 from napari_unet.widgets.common.annotation import (
     BACKGROUND_VALUE,
     next_object,
