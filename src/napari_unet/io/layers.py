@@ -69,24 +69,22 @@ def _layer(image: ImageFile) -> LayerData:
     about: dict[str, Any] = {"name": stem_of(image.path), "multiscale": several}
     axes = image.axes
     if image.holds_labels:
-        about |= _placement(axes, image.pixel_size)
+        about |= file_placement(axes, image.pixel_size)
         return (levels if several else levels[0]), about, "labels"
     rgb = axes is not None and axes.endswith("C") and image.array.shape[-1] == 3
-    about |= {"rgb": rgb, **_placement(axes[:-1] if axes and rgb else axes, image.pixel_size)}
+    about |= {"rgb": rgb, **file_placement(axes[:-1] if axes and rgb else axes, image.pixel_size)}
     return (levels if several else levels[0]), about, "image"
 
 
-def _placement(axes: str | None, pixel_size: PixelSize) -> dict[str, Any]:
+def file_placement(axes: str | None, pixel_size: PixelSize) -> dict[str, Any]:
     """Return scale, units and axis labels of a layer; nothing where the axes are not known."""
-    return (
-        {
-            "scale": [pixel_size.get(axis, 1.0) for axis in axes],
-            "units": ["um" if axis in pixel_size else "pixel" for axis in axes],
-            "axis_labels": [axis.lower() for axis in axes],
-        }
-        if axes
-        else {}
-    )
+    if not axes:
+        return {}
+    return {
+        "scale": [pixel_size.get(axis, 1.0) for axis in axes],
+        "units": ["um" if axis in pixel_size else "pixel" for axis in axes],
+        "axis_labels": [axis.lower() for axis in axes],
+    }
 
 
 # --- tracks ------------------------------------------------------------------------------------
@@ -118,7 +116,7 @@ def _tracks(path: Path) -> LayerData:
         "name": path.stem,
         "graph": {int(child): [int(mother)] for child, mother in mothers if mother > 0},
         "features": others,
-        **_placement("".join(places).upper(), _pixel_size_beside(path)),
+        **file_placement("".join(places).upper(), _pixel_size_beside(path)),
     }
     return np.stack([columns[name] for name in ("id", *places)], axis=1), about, "tracks"
 

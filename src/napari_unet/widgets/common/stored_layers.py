@@ -8,11 +8,11 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_unet.io.files import read_image
+from napari_unet.io.layers import file_placement
 from napari_unet.io.ome_zarr import labels_of_store
 from napari_unet.io.zarr_files import levels_of
 from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
-from napari_unet.widgets.common.placement import name_axes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
+    from napari_unet.io.files import ImageFile
     from napari_unet.prediction.config import ResultKind
 
 _FILE = "napari-unet-paint file"
@@ -85,14 +86,8 @@ def _of_channel(axes: str, number: int) -> tuple[Any, ...]:
 def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: str) -> None:
     """Open an image file and its result as layers; FileProblemError if one cannot be read."""
     file = read_image(path)
-    image = _image_layer(file.array, file.axes, path.stem, file.pixel_size)
-    viewer.add_layer(image)
-    letters = axes.replace("C", "")
-    placement = {
-        "scale": [file.pixel_size.get(letter, 1.0) for letter in letters],
-        "units": ["um" if letter in file.pixel_size else "pixel" for letter in letters],
-        "axis_labels": [letter.lower() for letter in letters],
-    }
+    viewer.add_layer(_image_layer(file, path.stem))
+    placement = file_placement(axes.replace("C", ""), file.pixel_size)
     if target.is_dir():
         show_stored(viewer, target, kind, axes, placement)
         return
@@ -111,12 +106,9 @@ def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: 
             viewer.add_layer(Image(band, name=f"{name}, class {number}", **about))
 
 
-def _image_layer(array: Any, axes: str | None, name: str, sizes: Any) -> Image:
-    rgb = bool(axes) and axes is not None and axes.endswith("YXC") and array.shape[-1] in (3, 4)
-    layer = Image(array, name=name, rgb=rgb)
-    if axes is not None and len(axes) == len(array.shape):
-        name_axes(layer, axes)
-        letters = axes[: layer.ndim]
-        layer.scale = [sizes.get(letter, 1.0) for letter in letters]
-        layer.units = ["um" if letter in sizes else "pixel" for letter in letters]
-    return layer
+def _image_layer(file: ImageFile, name: str) -> Image:
+    shape = file.array.shape
+    axes = file.axes if file.axes and len(file.axes) == len(shape) else ""
+    rgb = axes.endswith("YXC") and shape[-1] in (3, 4)
+    placement = file_placement(axes[:-1] if rgb else axes, file.pixel_size)
+    return Image(file.array, name=name, rgb=rgb, **placement)
