@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from napari_unet.errors import ModelFileError, first_line
+from napari_unet.io.lazy import npy_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,13 +233,7 @@ def read_example(files: PackageFiles, folder: str, source: PackageFile) -> NDArr
     content = read_source(files, folder, source, LARGEST_TENSOR)
     try:
         file = io.BytesIO(content)
-        version = np.lib.format.read_magic(file)
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
+        shape, _, dtype = npy_header(file)
         if dtype.kind not in "uifb" or math.prod(shape) * dtype.itemsize > len(content):
             raise ValueError(f"it claims to be {dtype} of shape {shape}")
         file.seek(0)

@@ -59,6 +59,17 @@ def why_not_written(path: Path, error: BaseException, needed: int | None = None)
 
 
 @contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Let any error meanwhile be a FileProblemError: decoders of damaged files raise anything."""
+    try:
+        yield
+    except FileProblemError:
+        raise
+    except Exception as error:
+        raise FileProblemError(f"Cannot read {path}: {short_reason(error)}") from error
+
+
+@contextlib.contextmanager
 def writing(path: Path, remedy: str = "", needed: int | None = None) -> Iterator[None]:
     """Let what the system refuses meanwhile be a FileProblemError; see `why_not_written`."""
     try:

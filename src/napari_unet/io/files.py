@@ -20,7 +20,7 @@ from napari_unet.errors import (
     accepting,
 )
 from napari_unet.io import tiff_files
-from napari_unet.io.disk import replacing, short_reason, why_not_written
+from napari_unet.io.disk import reading, replacing, short_reason, why_not_written
 from napari_unet.io.lazy import read_npy, read_npz
 from napari_unet.io.limits import check_fits_memory, check_regular
 from napari_unet.io.names import natural_key, pair_names
@@ -328,14 +328,8 @@ def in_memory(image: ImageFile) -> NDArray[Any]:
             f"Cannot read {image.path} into memory: its metadata declares {chunks} chunks. "
             "Save it with larger ones."
         )
-    try:
-        pixels = image.array[...]
-        return np.asarray(pixels)
-    except FileProblemError:
-        raise
-    except Exception as error:  # see read_image
-        reason = short_reason(error)
-        raise FileProblemError(f"Cannot read {image.path}: {reason}") from error
+    with reading(image.path):
+        return np.asarray(image.array[...])
 
 
 @accepting(path=PATH, array=ARRAY, axes=TEXT, pixel_size=MAPPING, like=PATH)

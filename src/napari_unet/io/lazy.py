@@ -13,13 +13,13 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Self
 from zipfile import ZipFile
 
 import numpy as np
 
 from napari_unet.errors import FileProblemError
-from napari_unet.io.disk import short_reason
+from napari_unet.io.disk import reading
 from napari_unet.io.limits import check_fits_memory
 
 if TYPE_CHECKING:
@@ -61,11 +61,8 @@ class LazyPixels(ABC):
         at = next((n for n, k in enumerate(keys) if k is Ellipsis), len(keys))
         keys = (*keys[:at], *whole, *keys[at + 1 :])
         region = tuple(range(size)[k] for k, size in zip(keys, self.shape, strict=True))
-        try:
+        with reading(self._path):
             return self._read(region)
-        except Exception as error:  # decoders of damaged files raise whatever they come upon
-            reason = short_reason(error)
-            raise FileProblemError(f"Cannot read {self._path}: {reason}") from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[...], dtype, copy=copy)
@@ -210,14 +207,20 @@ def _opened_again(origin: tuple[Any, ...], colours: int) -> FilePixels:
     return pixels if pixels.shape[-1] == colours else pixels.without_transparency()
 
 
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read what a NumPy file says of its array: shape, whether the first axis is fastest, type.
+
+    Damaged headers, which NumPy reads as Python's literals, raise anything.
+    """
+    old = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def npy_pixels(path: Path) -> FilePixels:
     """Open the array of a NumPy file; ValueError if it is none of numbers."""
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, reverse, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, reverse, dtype = np.lib.format.read_array_header_2_0(file)
+        shape, reverse, dtype = npy_header(file)
         offset = file.tell()
     if dtype.kind not in "biufc":
         raise ValueError(f"it holds {str(dtype)[:100]}, not numbers")

@@ -27,8 +27,8 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 
 from napari_unet.data.pixel_hashes import PixelHash
-from napari_unet.errors import ConfigError, FileProblemError
-from napari_unet.io.disk import megabytes, replace_file, short_reason, why_not_written
+from napari_unet.errors import ConfigError
+from napari_unet.io.disk import megabytes, replace_file, short_reason, writing
 from napari_unet.io.files import CARD_SUFFIX
 from napari_unet.io.limits import check_regular
 from napari_unet.io.tiff_sets import file_of
@@ -290,10 +290,8 @@ def write_card(card: RunCard, path: Path) -> None:
     except PydanticSerializationError:  # the name of a file is no UTF-8, and cannot be found again
         text = json.dumps(card.model_dump(), indent=2, ensure_ascii=False)
     content = text.encode(errors="replace") + b"\n"
-    try:
+    with writing(path, needed=len(content)):
         replace_file(path, content)
-    except OSError as error:
-        raise FileProblemError(why_not_written(path, error, len(content))) from error
 
 
 def read_card(path: Path) -> RunCard:

@@ -19,6 +19,7 @@ import numpy as np
 
 from napari_unet.errors import FileProblemError
 from napari_unet.io.disk import megabytes, short_reason
+from napari_unet.io.lazy import npy_header
 from napari_unet.io.limits import check_regular
 
 if TYPE_CHECKING:
@@ -74,14 +75,7 @@ def read_seg(path: Path) -> NDArray[np.integer[Any]]:
 
 def _is_one_object(file: Any) -> bool:
     """Read the header of a NumPy file; return whether one pickled object follows."""
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        return False
-    shape, _, dtype = read(file)
+    shape, _, dtype = npy_header(file)
     return bool(dtype.hasobject and shape == ())
 
 
