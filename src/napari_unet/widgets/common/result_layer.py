@@ -211,25 +211,28 @@ def predicted_of(layer: Labels) -> Predicted | None:
 
 def active_labels(viewer: Viewer) -> Labels | None:
     """Return the selected layer, if it is a labels layer."""
-    active = viewer.layers.selection.active
-    active = unwrapped(active)
+    active = unwrapped(viewer.layers.selection.active)
     return active if isinstance(active, Labels) else None
+
+
+def _results_in(viewer: Viewer) -> list[Labels]:
+    """List the layers of results, the topmost first; also of parts."""
+    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
+    return [each for each in layers if isinstance(each.metadata.get(METADATA_KEY), Predicted)]
 
 
 def result_to_correct(viewer: Viewer) -> Labels | None:
     """Return the selected result, or the topmost; one that is shown before one that is hidden."""
-    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
-    results = [each for each in layers if predicted_of(each) is not None]
     active = active_labels(viewer)
+    results = [each for each in _results_in(viewer) if predicted_of(each) is not None]
     results.sort(key=lambda layer: (not layer.visible, layer is not active, _is_copy(layer)))
     return next(iter(results), None)
 
 
 def newest_prediction(viewer: Viewer) -> Labels | None:
     """Return the topmost layer that was predicted, a copy only where there is no other."""
-    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
-    results = [each for each in layers if predicted_of(each) is not None]
-    return next(iter(sorted(results, key=_is_copy)), None)
+    results = [each for each in _results_in(viewer) if predicted_of(each) is not None]
+    return min(results, key=_is_copy, default=None)
 
 
 def shown_result(viewer: Viewer) -> Labels | None:
@@ -237,10 +240,8 @@ def shown_result(viewer: Viewer) -> Labels | None:
 
     A copy, in which nothing new is shown, only where there is no other.
     """
-    layers = [each for each in reversed(plain_layers(viewer)) if isinstance(each, Labels)]
-    results = [each for each in layers if isinstance(each.metadata.get(METADATA_KEY), Predicted)]
-    active = active_labels(viewer)
-    return active if active in results else next(iter(sorted(results, key=_is_copy)), None)
+    results, active = _results_in(viewer), active_labels(viewer)
+    return active if active in results else min(results, key=_is_copy, default=None)
 
 
 def _is_copy(layer: Labels) -> bool:
@@ -270,9 +271,8 @@ def forget_newest(layer: Labels) -> None:
 
 # --- Colours, and what the keys do ---------------------------------------------------------------
 
-_N_COLOURS = 60
+_N_COLOURS, _N_CLASSES = 60, 255
 _DIMMEST, _LIGHTEST = 0.25, 0.6  # luminance of outlines that are seen on black and on white
-_N_CLASSES = 255
 _LARGEST_OUTLINED, _LARGEST_COUNTED = 2**22, 2**24  # pixels
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
 
+_PIXELS_SEEN = 160  # at a place that is looked at, about
 _VIEW_WIDTH = 600  # screen pixels that a canvas has at least, about
 
 
@@ -91,12 +92,10 @@ def camera_of(viewer: Viewer) -> Any:
     return getattr(viewer, "scene", viewer).camera
 
 
-def look_at(
-    viewer: Viewer, image: Image, keep: Sequence[int], position: Sequence[int], pixels: int = 160
-) -> None:
+def look_at(viewer: Viewer, image: Image, keep: Sequence[int], position: Sequence[int]) -> None:
     """Move sliders and camera so that the pixel at `position` in labels of an image is central.
 
-    The labels have the axes `keep` of the image; about so many pixels are to be seen.
+    The labels have the axes `keep` of the image.
     """
     at = np.zeros(image.ndim)
     at[list(keep)] = position
@@ -108,5 +107,5 @@ def look_at(
     camera = camera_of(viewer)
     shown = [axis - offset for axis in viewer.dims.displayed]
     camera.center = tuple(world[axis] for axis in shown)
-    extent = pixels * float(np.asarray(image.scale)[shown[-1]])
+    extent = _PIXELS_SEEN * float(np.asarray(image.scale)[shown[-1]])
     camera.zoom = max(camera.zoom, _VIEW_WIDTH / extent)
