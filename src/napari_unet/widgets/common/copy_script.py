@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QPushButton
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
     from napari.viewer import Viewer
-    from qtpy.QtWidgets import QComboBox
 
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.provenance.script import PredictionScript, TrainingScript
-    from napari_unet.training.config import TrainConfig
-    from napari_unet.widgets.common.pairs import PairsTable
     from napari_unet.widgets.common.session import Session
+    from napari_unet.widgets.train.dock import TrainWidget
 
     Script = TrainingScript | PredictionScript
     ScriptBundle = Callable[[Path], Script]
@@ -97,17 +95,7 @@ class CopyScriptButton(QPushButton):
         show_info(f"Copied as {self._form}. Results go to {script.output}.")
 
 
-class Trains(Protocol):
-    """What is asked of the Train widget."""
-
-    pairs: PairsTable
-    preset_box: QComboBox
-
-    def config(self) -> TrainConfig:
-        """Return the settings."""
-
-
-def training_to_copy(viewer: Viewer, train: Trains) -> ScriptBundle | None:
+def training_to_copy(viewer: Viewer, train: TrainWidget) -> ScriptBundle | None:
     """Freeze what Train would do now, for a worker; where something is missing, show what."""
     try:
         config = train.config()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from napari.utils.notifications import show_error
@@ -30,23 +30,11 @@ if TYPE_CHECKING:
     from napari_unet.data.uncertainty import Spot
     from napari_unet.model.trained import TrainedNetwork
     from napari_unet.prediction.config import PredictConfig
+    from napari_unet.widgets.predict.start import PredictionStarter
 
 _SHOWN_LINES = 7
 _DOUBT = Qt.ItemDataRole.UserRole + 1
 _SURE = "It is sure everywhere outside what is painted."
-
-
-class Predicts(Protocol):
-    """What the panel asks of the Predict widget."""
-
-    def ready_image(self) -> Image | None:
-        """Return the image to predict, or show what is missing."""
-
-    def config(self, image: Image, scope: str) -> PredictConfig:
-        """Return what to predict of it."""
-
-    def kept_axes(self, image: Image) -> tuple[int, ...]:
-        """Return which axes of the image the result has."""
 
 
 class SpotsPanel(QWidget):
@@ -55,7 +43,7 @@ class SpotsPanel(QWidget):
     arrived: Final = Signal(object)  # Doubt: what is to be decided at the next spot
     told: Final = Signal(str)  # why it goes nowhere yet
 
-    def __init__(self, viewer: Viewer, predict: Predicts) -> None:
+    def __init__(self, viewer: Viewer, predict: PredictionStarter) -> None:
         super().__init__()
         self._viewer, self._predict = viewer, predict
         self._session = session_of(viewer)
