@@ -520,7 +520,7 @@ def test_tools_for_links_are_there_where_cells_are_linked(filmed: Desk) -> None:
 
 
 def test_undoing_a_correction_of_a_cell_and_one_of_links_keeps_both_apart(reel: Reel) -> None:
-    reel.tools.edited.connect(lambda done: reel.tools.copier.teach(done.layer, done.change))
+    reel.tools.edited.connect(lambda layer, tool, change: reel.tools.copier.teach(layer, change))
     reel.click("delete", (3, FIRST))
     reel.click("break", (2, FIRST))
     reel.layer.undo()

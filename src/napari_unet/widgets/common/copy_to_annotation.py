@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,14 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.objects.corrections import Edit
-
-
-class _Lists(NamedTuple):
-    """What was taught, frame by frame: see `Taught`."""
-
-    paint: list[Change]
-    taken: list[Change]
-    corrected: list[Change]
 
 
 class AnnotationCopier:
@@ -130,9 +122,7 @@ class AnnotationCopier:
         for layer in plain_layers(self._viewer):
             predicted = predicted_of(layer) if isinstance(layer, Labels) else None
             if predicted is not None and not predicted.in_progress:
-                taught += sum(
-                    change.at[0].size for change in self._teach_layer(layer, predicted)[1]
-                )
+                taught += sum(seen.at[0].size for _, seen, _ in self._teach_layer(layer, predicted))
         return taught
 
     def teach(self, layer: Labels, correction: Change) -> None:
@@ -148,8 +138,8 @@ class AnnotationCopier:
             known = self._undo[layer] = LinkedUndo(layer, annotation, self._followed)
         with known.paused():
             changes = self._teach_layer(layer, predicted)
-        if changes.paint:
-            step = Taught(correction, *(Change.joined(each) for each in changes))
+        if changes:
+            step = Taught(correction, *map(Change.joined, zip(*changes, strict=True)))
             if not step.result.empty and not step.paint.empty:
                 known.remember(step)
 
@@ -158,9 +148,12 @@ class AnnotationCopier:
         known = self._undo.get(layer)
         return nullcontext() if known is None else known.paused()
 
-    def _teach_layer(self, layer: Labels, predicted: Predicted) -> _Lists:
+    def _teach_layer(
+        self, layer: Labels, predicted: Predicted
+    ) -> list[tuple[Change, Change, Change]]:
+        """Return of each frame what `Taught` holds: paint, taken, corrected."""
         after = np.asarray(layer.data)
-        changes = _Lists([], [], [])
+        changes: list[tuple[Change, Change, Change]] = []
         if np.array_equal(predicted.labels if predicted.taken is None else predicted.taken, after):
             return changes
         if predicted.taken is None:
@@ -179,8 +172,7 @@ class AnnotationCopier:
                 paint, marks = _teach(annotation, frame, edit)
                 seen = Change.between(taken[frame], after[frame], frame)
                 seen.write(taken)
-                for listed, change in zip(changes, (paint, seen, marks), strict=True):
-                    listed.append(change)
+                changes.append((paint, seen, marks))
         return changes
 
 

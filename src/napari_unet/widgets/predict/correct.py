@@ -6,7 +6,6 @@ Each correction is one step of napari's undo, in the layer that it changes.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent
-
-    from napari_unet.widgets.common.linked_undo import Change
 
 _LEFT = 1  # napari's number of the mouse button
 # Name of a tool: the text of its button, its tooltip, and how it is used.
@@ -98,22 +95,13 @@ _NOTHING = {
 NO_CELLS = "There are no cells to correct yet: train, or choose a starting model."
 
 
-@dataclass(frozen=True, eq=False)
-class Corrected:
-    """What a tool did."""
-
-    layer: Labels
-    """The result, or the annotation that something was copied into."""
-    tool: str
-    change: Change
-
-
 class CorrectTools(QObject):
     """What the mouse corrects: the result that is selected, or else the topmost that is shown."""
 
     taken: Final = Signal(str)  # one of `TOOLS` was taken in hand; "": put down
     told: Final = Signal(str)  # how it is used, or why it does nothing
-    edited: Final = Signal(object)  # Corrected
+    # What a tool did: the result, or the annotation that it copied into; the tool; the Change
+    edited: Final = Signal(object, str, object)
     undone: Final = Signal(int)  # -1: a correction was undone, and what it taught; 1: redone
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
@@ -257,7 +245,7 @@ class CorrectTools(QObject):
         if tool == "copy_object":
             annotation, change = self.copier.copy_object(layer, inside, numbers[0])
             self._viewer.layers.selection.active = annotation  # Ctrl+Z undoes it there
-            self.edited.emit(Corrected(annotation, tool, change))
+            self.edited.emit(annotation, tool, change)
             return
         if tool in LINK_TOOLS:
             self.relink(layer, tool, inside.frame[0], numbers)
@@ -269,7 +257,7 @@ class CorrectTools(QObject):
         with self.copier.correcting(layer):
             change = write_edit(layer, inside.frame, edit)
         self._count(layer)
-        self.edited.emit(Corrected(layer, tool, change))
+        self.edited.emit(layer, tool, change)
 
     def relink(self, layer: Labels, tool: str, frame: int, numbers: list[int]) -> None:
         """Use one of `LINK_TOOLS` on cells of a frame."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from napari_unet.tasks import Task
     from napari_unet.widgets.annotate.target import PaintTarget
-    from napari_unet.widgets.predict.correct import Corrected
+    from napari_unet.widgets.common.linked_undo import Change
     from napari_unet.widgets.predict.options import PredictOptions
 
 # A brush grows and shrinks by this share, not by one pixel: cells are 10 to 200 pixels wide.
@@ -300,18 +300,18 @@ class ToolBox(ButtonGrid):
         for name in _LINKED:
             self.buttons[name].setVisible(linked)
 
-    def _teach(self, done: Corrected) -> None:
+    def _teach(self, layer: Labels, tool: str, change: Change) -> None:
         """Let a correction count as paint at once, and show where it was."""
-        if done.change.empty:
+        if change.empty:
             self.text.setText("It is in your paint already, just so.")
             return
         try:
-            if done.tool != "copy_object":
-                self.correct.copier.teach(done.layer, done.change)
+            if tool != "copy_object":
+                self.correct.copier.teach(layer, change)
         except NapariUNetError as error:
             self.text.setText(str(error))
             return
-        self._flash.flash(done.layer, done.change.at)
+        self._flash.flash(layer, change.at)
         self._corrections += 1
         self._say_corrections()
 
