@@ -26,10 +26,7 @@ _OF_EXPORT: dict[str, dict[str, Any]] = {
     "licence": {"aliases": ("--license",)},
 }
 _SHARED: dict[str, dict[str, Any]] = {
-    "--json": {
-        "action": "store_true",
-        "help": "print one JSON object on stdout, and nothing else",
-    },
+    "--json": {"action": "store_true", "help": "print one JSON object on stdout, and nothing else"},
     "--overwrite": {
         "action": "store_true",
         "help": "replace files that are there already, whoever made them; never what is read",
@@ -73,9 +70,9 @@ def add_commands(commands: Any) -> None:
         _add_import_model,
         _add_rerun,
         _add_demo,
-        _add_doctor,
     ):
         add(commands)
+    _add_command(commands, "doctor", "say what would be used, and how to fix what is wrong")
 
 
 def _add_train(commands: Any) -> None:
@@ -362,10 +359,6 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--no-window", action="store_true", help="write files even with a screen")
     demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     demo.add_argument("--steps", type=int, default=None, help="training steps (default: 200)")
-
-
-def _add_doctor(commands: Any) -> None:
-    _add_command(commands, "doctor", "say what would be used, and how to fix what is wrong")
 
 
 def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:

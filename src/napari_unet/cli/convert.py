@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.cli.arguments import given_settings
-from napari_unet.cli.common import given_pixel_size, one_by_one
+from napari_unet.cli.common import check_targets, given_pixel_size, one_by_one
 from napari_unet.cli.printing import say
 from napari_unet.data.axes import without_channels
 from napari_unet.errors import ConfigError, FileProblemError, LabelsError
@@ -25,7 +25,7 @@ from napari_unet.io.annotations.reading import (
 from napari_unet.io.annotations.writing import write_objects
 from napari_unet.io.disk import short_reason
 from napari_unet.io.files import ImageFile, find_images, pair_files, read_image
-from napari_unet.io.outputs import check_apart, check_free, make_output_folder
+from napari_unet.io.outputs import make_output_folder
 from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.tasks import task_of
 
@@ -61,9 +61,7 @@ def _jobs(options: argparse.Namespace) -> list[tuple[list[Path], Path | None, Pa
     targets = [_target(movie[0], output, options.to, alone=len(movies) == 1) for movie in movies]
     read = [*paths, *filter(None, images), Path(options.tracks or paths[0]).expanduser()]
     frames = [frame for each in targets if each.is_dir() for frame in each.glob("mask*.tif")]
-    check_apart([*targets, *frames], read, "another name")
-    if not options.overwrite:
-        check_free([*targets, *frames], "another name")
+    check_targets([*targets, *frames], read, "another name", overwrite=options.overwrite)
     make_output_folder(targets[0].parent)
     return list(zip(movies, images, targets, strict=True))
 
