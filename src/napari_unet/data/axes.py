@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +17,6 @@ import numpy as np
 from napari_unet.errors import ConfigError, ImageError, LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from numpy.typing import NDArray
 
 SPATIAL_AXES = {2: "YX", 3: "ZYX"}
@@ -347,3 +345,14 @@ def size_along(axes: str, pixel_size: PixelSize) -> dict[str, float]:
     {'Y': 0.5, 'X': 0.5}
     """
     return {axis: pixel_size[axis] for axis in "ZYX" if axis in axes and axis in pixel_size}
+
+
+def layer_placement(axes: str | None, pixel_size: PixelSize) -> dict[str, Any]:
+    """Return scale, units and axis labels of a layer of napari; nothing of unknown axes."""
+    if not axes:
+        return {}
+    return {
+        "scale": [pixel_size.get(axis, 1.0) for axis in axes],
+        "units": ["um" if axis in pixel_size else "pixel" for axis in axes],
+        "axis_labels": [axis.lower() for axis in axes],
+    }

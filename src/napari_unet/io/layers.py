@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.data.axes import axes_of_names, known_sizes
+from napari_unet.data.axes import ArrayLike, PixelSize, axes_of_names, known_sizes, layer_placement
 from napari_unet.errors import FileProblemError, LabelsError, NapariUNetError
 from napari_unet.io.annotations.cellpose import is_seg
 from napari_unet.io.annotations.reading import read_annotations
@@ -31,7 +31,6 @@ from napari_unet.io.zarr_files import levels_of, split_zarr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.files import ImageFile
 
     LayerData = tuple[Any, dict[str, Any], str]
@@ -69,22 +68,11 @@ def _layer(image: ImageFile) -> LayerData:
     about: dict[str, Any] = {"name": stem_of(image.path), "multiscale": several}
     axes = image.axes
     if image.holds_labels:
-        about |= file_placement(axes, image.pixel_size)
+        about |= layer_placement(axes, image.pixel_size)
         return (levels if several else levels[0]), about, "labels"
     rgb = axes is not None and axes.endswith("C") and image.array.shape[-1] == 3
-    about |= {"rgb": rgb, **file_placement(axes[:-1] if axes and rgb else axes, image.pixel_size)}
+    about |= {"rgb": rgb, **layer_placement(axes[:-1] if axes and rgb else axes, image.pixel_size)}
     return (levels if several else levels[0]), about, "image"
-
-
-def file_placement(axes: str | None, pixel_size: PixelSize) -> dict[str, Any]:
-    """Return scale, units and axis labels of a layer; nothing where the axes are not known."""
-    if not axes:
-        return {}
-    return {
-        "scale": [pixel_size.get(axis, 1.0) for axis in axes],
-        "units": ["um" if axis in pixel_size else "pixel" for axis in axes],
-        "axis_labels": [axis.lower() for axis in axes],
-    }
 
 
 # --- tracks ------------------------------------------------------------------------------------
@@ -116,7 +104,7 @@ def _tracks(path: Path) -> LayerData:
         "name": path.stem,
         "graph": {int(child): [int(mother)] for child, mother in mothers if mother > 0},
         "features": others,
-        **file_placement("".join(places).upper(), _pixel_size_beside(path)),
+        **layer_placement("".join(places).upper(), _pixel_size_beside(path)),
     }
     return np.stack([columns[name] for name in ("id", *places)], axis=1), about, "tracks"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
-from napari_unet.io.files import read_image
-from napari_unet.io.layers import file_placement
+from napari_unet.data.axes import layer_placement
+from napari_unet.io.files import ImageFile, read_image
 from napari_unet.io.ome_zarr import labels_of_store
 from napari_unet.io.zarr_files import levels_of
 from napari_unet.prediction.results import RESULT_TYPES
@@ -17,10 +17,8 @@ from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_unet.io.files import ImageFile
     from napari_unet.prediction.config import ResultKind
 
 _FILE = "napari-unet-paint file"
@@ -87,7 +85,7 @@ def open_pair(viewer: Viewer, path: Path, target: Path, kind: ResultKind, axes: 
     """Open an image file and its result as layers; FileProblemError if one cannot be read."""
     file = read_image(path)
     viewer.add_layer(_image_layer(file, path.stem))
-    placement = file_placement(axes.replace("C", ""), file.pixel_size)
+    placement = layer_placement(axes.replace("C", ""), file.pixel_size)
     if target.is_dir():
         show_stored(viewer, target, kind, axes, placement)
         return
@@ -110,5 +108,5 @@ def _image_layer(file: ImageFile, name: str) -> Image:
     shape = file.array.shape
     axes = file.axes if file.axes and len(file.axes) == len(shape) else ""
     rgb = axes.endswith("YXC") and shape[-1] in (3, 4)
-    placement = file_placement(axes[:-1] if rgb else axes, file.pixel_size)
+    placement = layer_placement(axes[:-1] if rgb else axes, file.pixel_size)
     return Image(file.array, name=name, rgb=rgb, **placement)
