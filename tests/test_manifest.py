@@ -66,6 +66,7 @@ def test_display_names() -> None:
         "Predict",
         "Models and projects",
         "Denoise",
+        "Classify objects",
     ]
     assert [sample.display_name for sample in SAMPLES] == [
         "Cells in phase contrast 2D, with ten painted cells",
@@ -95,6 +96,7 @@ def test_widgets_stand_in_the_menus() -> None:
     }
     assert {name: held for name, held in menus.items() if held} == {
         "napari/layers/annotate": ["napari-unet-paint.annotate"],
+        "napari/layers/classify": ["napari-unet-paint.classify"],
         "napari/layers/filter": ["napari-unet-paint.denoise"],
         "napari/layers/segment": [
             "napari-unet-paint.segment",

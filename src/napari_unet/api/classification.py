@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_unet.data.axes import UNKNOWN_SIZE, check_pixel_size
 from napari_unet.data.labels import check_labels
 from napari_unet.errors import ARRAY, MAPPING, TEXT, ConfigError, accepting
-from napari_unet.objects.classifier import ObjectClassifier
+from napari_unet.objects.classifier import ObjectClassifier, class_columns
 from napari_unet.objects.description import describe_objects
 from napari_unet.objects.measurements import channel_axis_beside, measurable_axes, measure
 
@@ -51,8 +49,9 @@ def classify_objects(
     Returns
     -------
     dict of ndarray
-        Columns of `measure`, and "class"; "certainty": how much likelier it is than the second
-        class, 0 to 1; "example": the class that was given, or "".
+        Columns of `measure`, and "class"; "probability" of that class, 0 to 1; "certainty": how
+        much likelier it is than the second class, 0 to 1; "example": the class that was given, or
+        "".
 
     Raises
     ------
@@ -75,7 +74,7 @@ def classify_objects(
     learned = _learned(described, given)
     classifier = learned if classifier is None else classifier.with_examples(learned)
     found = classifier.classify(described)
-    return measured | class_columns(classifier.names, found.classes, found.certainty, given)
+    return measured | class_columns(classifier.names, found, given)
 
 
 @accepting(labels=ARRAY, image=ARRAY, examples=MAPPING, axes=TEXT, pixel_size=MAPPING)
@@ -124,19 +123,3 @@ def _learned(described: Columns, given: Mapping[int, str]) -> ObjectClassifier:
     names, rows = tuple(dict.fromkeys(given.values())), list(given)
     some = {name: column[rows] for name, column in described.items()}
     return ObjectClassifier.of(some, names, [names.index(name) for name in given.values()])
-
-
-def class_columns(
-    names: tuple[str, ...],
-    classes: NDArray[np.intp],
-    certainty: NDArray[np.float64],
-    given: Mapping[int, str],
-) -> Columns:
-    """Return what is known of the classes of all objects as columns of a table."""
-    return {
-        "class": np.array(
-            [given.get(row, names[each]) for row, each in enumerate(classes)], object
-        ),
-        "certainty": np.round(certainty, 3),
-        "example": np.array([given.get(row, "") for row in range(len(classes))], object),
-    }

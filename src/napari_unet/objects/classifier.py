@@ -35,6 +35,8 @@ class Classified(NamedTuple):
 
     classes: NDArray[np.intp]
     """Positions among the names of the classes."""
+    probability: NDArray[np.float64]
+    """Of that class: the share of the trees that vote for it."""
     certainty: NDArray[np.float64]
     """How much likelier the class is than the second one: 0 to 1."""
 
@@ -98,12 +100,13 @@ class ObjectClassifier:
         columns = tuple(name for name in described if name not in KEYS)
         self.check_columns(columns)
         if not len(described["index"]):
-            return Classified(np.zeros(0, np.intp), np.zeros(0))
+            return Classified(np.zeros(0, np.intp), np.zeros(0), np.zeros(0))
         forest, usual = self._forest
         rows = _matrix(described, columns)
         chances = forest.predict_proba(np.where(np.isfinite(rows), rows, usual))
         two = np.sort(chances, axis=1)[:, -2:]
-        return Classified(forest.classes_[chances.argmax(axis=1)], two[:, 1] - two[:, 0])
+        classes = forest.classes_[chances.argmax(axis=1)]
+        return Classified(classes, two[:, 1], two[:, 1] - two[:, 0])
 
     @cached_property
     def _forest(self) -> tuple[Any, NDArray[np.float64]]:
@@ -139,6 +142,20 @@ def class_image(
             inside = plane > 0
             made[frame][inside] = values[here][np.searchsorted(numbers, plane[inside])]
     return made
+
+
+def class_columns(names: Sequence[str], found: Classified, given: Mapping[int, str]) -> Columns:
+    """Return what is known of the classes of all objects as columns of a table.
+
+    `given` are the classes of examples, by row.
+    """
+    classes = [given.get(row, names[each]) for row, each in enumerate(found.classes.tolist())]
+    return {
+        "class": np.array(classes, object),
+        "probability": np.round(found.probability, 3),
+        "certainty": np.round(found.certainty, 3),
+        "example": np.array([given.get(row, "") for row in range(len(classes))], object),
+    }
 
 
 def _matrix(described: Mapping[str, NDArray[Any]], columns: Sequence[str]) -> NDArray[np.float64]:

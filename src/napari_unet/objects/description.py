@@ -19,13 +19,14 @@ from napari_unet.objects.measurements import (
     channels_in_frame,
     check_image_of_labels,
     intensities_of,
-    objects_by_frame,
+    numbered,
     one_table,
     places_of,
 )
+from napari_unet.run import PartsDone, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
     Ranks = NDArray[np.intp]
 
-KEYS = "index", "frame"  # which object a row is; all other columns describe it
+CENTRES = "centroid z", "centroid y", "centroid x"
+KEYS = "index", "frame", *CENTRES  # which object a row is, and where; all else describes it
 _DISTANCES = (1, 2, 4)  # pixels between which grey values are compared
 _FEWEST_INSIDE = 9  # pixels without those at the rim, else the rim counts too
 _RIM = 3  # pixels around an object, with which it is compared
@@ -53,27 +55,54 @@ def describe_objects(
     """Describe every object of a label image, in each frame of its own.
 
     Parameters are those of `measure_objects`; of `scale` only the ratios count. One row per object
-    and frame, ordered as there: "index", "frame" (flat), and columns of floats, which are NaN where
-    an object has no such property, for example a neighbour.
+    and frame, ordered as there: "index", "frame" (flat), the centroid in pixels, and columns of
+    floats that describe it, NaN where an object has no such property, for example a neighbour.
+    """
+    return one_table(Run(describing(labels, image, channel_axis, scale, spatial_ndim)).finish())
+
+
+def describing(
+    labels: IntArray,
+    image: ArrayLike | None = None,
+    channel_axis: int | None = None,
+    scale: Sequence[float] = (),
+    spatial_ndim: int = 2,
+    known: Mapping[int, Columns] | None = None,
+) -> Generator[PartsDone, None, list[Columns]]:
+    """Do what `describe_objects` does, and tell how far it is; return a table of each frame.
+
+    Those in `known`, by their flat index, are taken as they are.
     """
     check_image_of_labels(labels, image, channel_axis)
     lengths = np.array([abs(float(each)) for each in scale][-spatial_ndim:] or [1.0] * spatial_ndim)
-    pixel = lengths / lengths[-1]
-    tables = []
-    for flat, (frame, numbers, ranks) in enumerate(objects_by_frame(labels, spatial_ndim)):
-        channels = list(channels_in_frame(image, channel_axis, frame))
-        table = {"index": numbers, "frame": np.full(len(numbers), flat)}
-        tables.append(table | _described(ranks, channels, pixel))
-    return one_table(tables)
+    frames = list(np.ndindex(*labels.shape[: labels.ndim - spatial_ndim]))
+    tables, known = [], known or {}
+    for flat, frame in enumerate(frames):
+        table = known.get(flat)
+        if table is None:
+            yield PartsDone(flat, len(frames))
+            numbers, ranks = numbered(np.asarray(labels[frame]))
+            channels = list(channels_in_frame(image, channel_axis, frame))
+            parts = Run(_described(ranks, channels, lengths / lengths[-1]))
+            for _ in parts:
+                yield PartsDone(flat, len(frames))
+            table = {"index": numbers, "frame": np.full(len(numbers), flat), **parts.result}
+        tables.append(table)
+    return tables
 
 
-def _described(ranks: Ranks, channels: list[NDArray[Any]], pixel: NDArray[np.float64]) -> Columns:
+def _described(
+    ranks: Ranks, channels: list[NDArray[Any]], pixel: NDArray[np.float64]
+) -> Generator[None, None, Columns]:
+    """Describe the objects 1..N of a frame; yields now and then, so that it can be left."""
     places = places_of(ranks)
     size = places[SIZE].astype(float)
     n_objects, rim = len(size), _at_rim(ranks)
+    yield
     measured = intensities_of(ranks, channels)
     columns: Columns = {"size": size * np.prod(pixel)}
     columns |= _shape(ranks, size, pixel)
+    yield
     n_rim = np.bincount(ranks[rim], minlength=n_objects + 1)[1:]
     columns["outline"] = n_rim / size ** ((ranks.ndim - 1) / ranks.ndim)
     large = np.concatenate([[False], size - n_rim >= _FEWEST_INSIDE])
@@ -87,10 +116,12 @@ def _described(ranks: Ranks, channels: list[NDArray[Any]], pixel: NDArray[np.flo
         mean = measured[f"mean intensity{suffix}"]
         found["contrast to outside"] = mean - _means(outside, grey, n_objects)
         columns |= {f"{name}{suffix}": column for name, column in found.items()}
+        yield
     columns |= measured
-    centres = np.stack([places[f"centroid {name}"] for name in "zyx"[-ranks.ndim :]], axis=1)
+    where = {name: places[name] for name in CENTRES[-ranks.ndim :]}
+    centres = np.stack([*where.values()], axis=1)
     beside = {name: columns[name] for name in ("size", *measured) if name[:3] not in ("min", "max")}
-    return columns | _neighbours(centres * pixel, beside, ranks.ndim)
+    return where | columns | _neighbours(centres * pixel, beside, ranks.ndim)
 
 
 def _at_rim(ranks: Ranks) -> NDArray[np.bool_]:

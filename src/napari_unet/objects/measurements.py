@@ -173,15 +173,19 @@ def measure_objects(
 def objects_by_frame(
     labels: IntArray, spatial_ndim: int
 ) -> Iterator[tuple[tuple[int, ...], IntArray, NDArray[np.intp]]]:
-    """Yield where each frame is, the numbers in it, and its pixels counted from 1 in their order.
+    """Yield where each frame is, and what `numbered` returns of it."""
+    for frame in np.ndindex(*labels.shape[: labels.ndim - spatial_ndim]):
+        yield frame, *numbered(labels[frame])
+
+
+def numbered(plane: IntArray) -> tuple[IntArray, NDArray[np.intp]]:
+    """Return the numbers of the objects of a frame, and its pixels counted from 1 in their order.
 
     Numbers may be sparse and huge.
     """
-    for frame in np.ndindex(*labels.shape[: labels.ndim - spatial_ndim]):
-        plane = labels[frame]
-        numbers = np.unique(plane)
-        numbers = numbers[numbers > 0]
-        yield frame, numbers, np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
+    numbers = np.unique(plane)
+    numbers = numbers[numbers > 0]
+    return numbers, np.where(plane > 0, np.searchsorted(numbers, plane) + 1, 0)
 
 
 def check_image_of_labels(

@@ -12,6 +12,7 @@ from napari_unet.widgets.common.importing_torch import quietly
 
 if TYPE_CHECKING:
     from napari_unet.widgets.annotate.dock import AnnotateWidget as AnnotateWidget
+    from napari_unet.widgets.classify.dock import ClassifyWidget as ClassifyWidget
     from napari_unet.widgets.denoise.dock import DenoiseWidget as DenoiseWidget
     from napari_unet.widgets.models.dock import ModelsWidget as ModelsWidget
     from napari_unet.widgets.predict.dock import PredictWidget as PredictWidget
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "AnnotateWidget": "napari_unet.widgets.annotate.dock",
+    "ClassifyWidget": "napari_unet.widgets.classify.dock",
     "DenoiseWidget": "napari_unet.widgets.denoise.dock",
     "ModelsWidget": "napari_unet.widgets.models.dock",
     "PredictWidget": "napari_unet.widgets.predict.dock",

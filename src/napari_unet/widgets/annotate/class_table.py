@@ -13,22 +13,26 @@ from napari_unet.widgets.common.annotation import BACKGROUND_VALUE, FIRST_VALUE
 from napari_unet.widgets.common.tables import CellDelegate, PlainTable, swatch_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari_unet.widgets.annotate.coverage import Coverage
     from napari_unet.widgets.common.annotation import Annotation
 
-_NUMBER, _COLOUR, _NAME, _PIXELS, _OBJECTS = range(5)
+_NUMBER, _COLOUR, _NAME, _FIRST_COUNT, _SECOND_COUNT = range(5)
 _HEADERS = {
     _NUMBER: ("#", "The painted number, and the key that picks it."),
     _COLOUR: ("", "Double-click, or press Return here, to choose another colour."),
     _NAME: ("Name", "Double-click, or press F2, to rename."),
-    _PIXELS: (
+    _FIRST_COUNT: (
         "Pixels",
         "Painted pixels in the plane on screen; unpainted ones in rectangles are background.",
     ),
-    _OBJECTS: ("Objects", "Objects, or separate strokes of a class, in the plane on screen."),
+    _SECOND_COUNT: ("Objects", "Objects, or separate strokes of a class, in the plane on screen."),
 }
+_HELP = (
+    "Click a row, or press the space bar in it, to paint with it; double-click its name or colour "
+    "to change it."
+)
 
 _PICK = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
 _CHANGE = (Qt.Key.Key_F2,)
@@ -45,25 +49,26 @@ class ClassRow:
     name: str
     colour: str
     """As ``#rrggbb``, or "" where each object has its own."""
-    pixels: int
-    """How many are painted."""
-    objects: int
-    """How many are painted."""
+    counts: tuple[int, int]
+    """Of pixels and of objects that are painted, or of what else the table counts."""
 
 
 class ClassTableWidget(PlainTable):
-    """Shows classes; asks to pick, rename or recolour one."""
+    """Shows classes, with two counts of each; asks to pick, rename or recolour one."""
 
     picked: Final = Signal(int)
     renamed: Final = Signal(int, str)
     recoloured: Final = Signal(int, str)
 
-    def __init__(self) -> None:
-        super().__init__(len(_HEADERS))
+    def __init__(
+        self, headers: Mapping[int, tuple[str, str]] = _HEADERS, tooltip: str = _HELP
+    ) -> None:
+        super().__init__(len(headers))
         self._rows: tuple[ClassRow, ...] = ()
-        for column, (text, tooltip) in _HEADERS.items():
+        self._headers = headers
+        for column, (text, about) in headers.items():
             header = QTableWidgetItem(text)
-            header.setToolTip(tooltip)
+            header.setToolTip(about)
             self.setHorizontalHeaderItem(column, header)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -74,10 +79,7 @@ class ClassTableWidget(PlainTable):
         triggers = QAbstractItemView.EditTrigger
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
         self.setAccessibleName("Classes")
-        self.setToolTip(
-            "Click a row, or press the space bar in it, to paint with it; double-click its name or "
-            "colour to change it."
-        )
+        self.setToolTip(tooltip)
         self.cellClicked.connect(self._pick)
         self.cellDoubleClicked.connect(self._ask_for_colour)
         self.itemChanged.connect(self._rename)
@@ -136,14 +138,14 @@ class ClassTableWidget(PlainTable):
             _NUMBER: str(row.value) if row.colour else f"{row.value}+",
             _COLOUR: "" if row.colour else "…",
             _NAME: row.name,
-            _PIXELS: f"{row.pixels:,}",
-            _OBJECTS: f"{row.objects:,}" if row.objects else "",
+            _FIRST_COUNT: f"{row.counts[0]:,}",
+            _SECOND_COUNT: f"{row.counts[1]:,}" if row.counts[1] else "",
         }
         for column, text in texts.items():
             item = QTableWidgetItem(text)
             item.setFlags(plain | Qt.ItemFlag.ItemIsEditable if column == _NAME else plain)
-            item.setToolTip(_HEADERS[column][1])
-            if column in (_PIXELS, _OBJECTS):
+            item.setToolTip(self._headers[column][1])
+            if column in (_FIRST_COUNT, _SECOND_COUNT):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             if column == _COLOUR and row.colour:
                 item.setData(Qt.ItemDataRole.DecorationRole, QColor(row.colour))
@@ -175,12 +177,12 @@ def rows_of_objects(annotation: Annotation, coverage: Coverage) -> tuple[ClassRo
         BACKGROUND_VALUE,
         annotation.name_of(BACKGROUND_VALUE),
         annotation.colour_of(BACKGROUND_VALUE),
-        coverage.pixels_of(BACKGROUND_VALUE),
-        0,
+        (coverage.pixels_of(BACKGROUND_VALUE), 0),
     )
     name = annotation.names.get(FIRST_VALUE, "objects")
     numbers = coverage.objects
-    objects = ClassRow(FIRST_VALUE, name, "", coverage.pixels_of(*numbers), len(numbers))
+    counts = coverage.pixels_of(*numbers), len(numbers)
+    objects = ClassRow(FIRST_VALUE, name, "", counts)
     return background, objects
 
 
@@ -196,8 +198,7 @@ def rows_of_classes(
             value,
             annotation.name_of(value),
             annotation.colour_of(value),
-            coverage.pixels_of(value),
-            coverage.components.get(value, 0),
+            (coverage.pixels_of(value), coverage.components.get(value, 0)),
         )
         for value in values
     )

@@ -24,7 +24,7 @@ from napari_unet.widgets.common.annotation import annotation_of, image_for, ques
 from napari_unet.widgets.common.axes_row import AxesRow
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, add_row, button, form_layout, scrolling_column
-from napari_unet.widgets.common.dock import Dock, add_shortcuts
+from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.file_axes import FileAxes
 from napari_unet.widgets.common.layers import METADATA_KEY, labels_of, pixels_of, plain_layers
 from napari_unet.widgets.common.pairs import LayerPair, annotated_images, ticked_pairs
@@ -175,7 +175,7 @@ class AnnotateWidget(Dock):
         painter = self.target.painter
         keys: dict[str, Any] = {str(n): partial(painter.pick, n) for n in range(1, 10)}
         keys |= {"N": self.target.paint_next, "B": painter.paint_background, "E": painter.erase}
-        add_shortcuts(self, keys | {"F": painter.fill_between, "C": self.change_class})
+        self.add_keys(keys | {"F": painter.fill_between, "C": self.change_class})
 
     def _take_joined(self, image: Image) -> None:
         self.target.image_box.layer = image

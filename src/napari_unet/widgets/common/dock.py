@@ -44,6 +44,7 @@ class Dock(QWidget):
         self._viewer = viewer
         self._session = session_of(viewer)
         self._joined_tabs = False
+        self._keys: list[QShortcut] = []
         self.setMinimumWidth(_NARROWEST_DOCK)
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -62,7 +63,22 @@ class Dock(QWidget):
                 offer_in_layer_menu()
         if not self._joined_tabs:  # later the user may have put it elsewhere
             self._joined_tabs = True
+            place = _dock_of(self)
+            if place is not None:
+                place.visibilityChanged.connect(self._keep_keys)
             QTimer.singleShot(0, self._join_tabs)  # Qt is laying the window out just now
+
+    def add_keys(self, actions: Mapping[str, Callable[[], object]]) -> None:
+        """Let keys, as Qt writes them, call functions while this dock is in front."""
+        self._keys += add_shortcuts(self, actions)
+
+    def _keep_keys(self, in_front: bool) -> None:
+        """Have keys, or leave them to the dock in front: Qt gives a key of two docks to neither.
+
+        To Qt a dock behind another tab is on screen as well.
+        """
+        for each in self._keys:
+            each.setEnabled(in_front)
 
     def _join_tabs(self) -> None:
         """Become a tab of our other docks: napari puts docks below each other, too low to use."""
@@ -128,16 +144,19 @@ def _dock_of(widget: QWidget) -> QDockWidget | None:
 _KEYS_ADDED = "napari-unet-paint keys"
 
 
-def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
-    """Let keys, as Qt writes them, call functions while a widget is on screen.
+def add_shortcuts(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> list[QShortcut]:
+    """Let keys, as Qt writes them, call functions while a widget is on screen; return them.
 
     Where a dock is hidden, its keys are napari's again.
     """
+    made = []
     for key, action in actions.items():
         shortcut = QShortcut(QKeySequence(key), widget)
         shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
         shortcut.setAutoRepeat(False)
         shortcut.activated.connect(partial(_call, action))
+        made.append(shortcut)
+    return made
 
 
 def _call(action: Callable[[], object]) -> None:

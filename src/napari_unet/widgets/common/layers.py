@@ -14,6 +14,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_unet.data.axes import WITHOUT_TRANSPARENCY
+from napari_unet.objects.measurements import channel_axis_beside
 from napari_unet.widgets.common.placement import placement_along
 
 if TYPE_CHECKING:
@@ -125,14 +126,28 @@ def _states_of(layer: Layer) -> list[OfImage]:
     return [each for each in layer.metadata.values() if isinstance(each, OfImage)]
 
 
+def layers_of_others(viewer: Viewer, kind: type[LayerT]) -> list[LayerT]:
+    """List the layers of a kind that this plugin has not made."""
+    found = [layer for layer in plain_layers(viewer) if isinstance(layer, kind)]
+    return [layer for layer in found if METADATA_KEY not in layer.metadata]
+
+
 class LayerComboBox(QComboBox, Generic[LayerT]):
-    """Chooses one of the viewer's layers of a kind, without those that this plugin has made."""
+    """Chooses one of the viewer's layers of a kind, of those that are listed."""
 
     layer_changed: Final = Signal()
 
-    def __init__(self, viewer: Viewer, kind: type[LayerT]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        kind: type[LayerT],
+        listed: Callable[[Viewer, type[LayerT]], list[LayerT]] = layers_of_others,
+        none: str = "",
+    ) -> None:
+        """Where no layer may be chosen, too, the words of `none` stand first."""
         super().__init__()
-        self._viewer, self._kind = viewer, kind
+        self._viewer, self._kind, self._listed = viewer, kind, listed
+        self._first = [none] if none else []
         self._layers: list[LayerT] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -145,26 +160,28 @@ class LayerComboBox(QComboBox, Generic[LayerT]):
     @property
     def layer(self) -> LayerT | None:
         """The chosen layer."""
-        index = self.currentIndex()
+        index = self.currentIndex() - len(self._first)
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
     @layer.setter
-    def layer(self, layer: LayerT) -> None:
+    def layer(self, layer: LayerT | None) -> None:
         if layer in self._layers:
-            self.setCurrentIndex(self._layers.index(layer))
+            self.setCurrentIndex(self._layers.index(layer) + len(self._first))
+        elif layer is None and self._first:
+            self.setCurrentIndex(0)
 
     def reset_choices(self, event: object = None) -> None:
         """Update the list, and keep the choice if its layer is still there."""
-        chosen, layers = self.layer, layers_of_others(self._viewer, self._kind)
+        chosen, layers = self.layer, self._listed(self._viewer, self._kind)
         self.blockSignals(True)
         self.clear()
         self._layers = layers
-        self.addItems([layer.name for layer in layers])
+        self.addItems([*self._first, *(layer.name for layer in layers)])
         self.blockSignals(False)
         if chosen in layers:
-            self.setCurrentIndex(layers.index(chosen))
-        elif layers:
-            self.setCurrentIndex(len(layers) - 1)
+            self.layer = chosen
+        elif layers and not self._first:
+            self.layer = layers[-1]
         if self.layer is not chosen:
             self.layer_changed.emit()
 
@@ -177,12 +194,6 @@ def unwrapped(thing: Any) -> Any:
 def plain_layers(viewer: Viewer) -> list[Layer]:
     """List the layers of a viewer, without the proxies that it hands out to plugins."""
     return [unwrapped(layer) for layer in viewer.layers]
-
-
-def layers_of_others(viewer: Viewer, kind: type[LayerT]) -> list[LayerT]:
-    """List the layers of a kind that this plugin has not made."""
-    found = [layer for layer in plain_layers(viewer) if isinstance(layer, kind)]
-    return [layer for layer in found if METADATA_KEY not in layer.metadata]
 
 
 def pixels_of(image: Image) -> ArrayLike:
@@ -234,6 +245,21 @@ def channel_axis_of(image: Image) -> int | None:
         if name in names:
             return names.index(name)
     return None
+
+
+def channels_beside(image: Image, shape: tuple[int, ...]) -> tuple[Any, int | None]:
+    """Return the pixels of an image whose labels have a shape, and which axis is their channels.
+
+    (None, None) where the image has another shape.
+    """
+    pixels = pixels_of(image)
+    if tuple(pixels.shape) == shape:
+        return pixels, None
+    axis = len(pixels.shape) - 1 if image.rgb else channel_axis_of(image)
+    axis = channel_axis_beside(pixels.shape, shape) if axis is None else axis
+    if axis is None or tuple(pixels.shape[:axis] + pixels.shape[axis + 1 :]) != shape:
+        return None, None
+    return pixels, axis
 
 
 def labels_shape_of(image: Image) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from napari_unet.widgets.common.layers import channel_axis_of, pixels_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
     from napari.viewer import Viewer
 
     from napari_unet.data.axes import Region
@@ -92,10 +92,16 @@ def camera_of(viewer: Viewer) -> Any:
     return getattr(viewer, "scene", viewer).camera
 
 
-def look_at(viewer: Viewer, image: Image, keep: Sequence[int], position: Sequence[int]) -> None:
-    """Move sliders and camera so that the pixel at `position` in labels of an image is central.
+def look_at(
+    viewer: Viewer,
+    image: Image | Labels,
+    keep: Sequence[int],
+    position: Sequence[int],
+    pixels: int = _PIXELS_SEEN,
+) -> None:
+    """Move sliders and camera so that the pixel at `position` in labels of a layer is central.
 
-    The labels have the axes `keep` of the image.
+    The labels have the axes `keep` of the layer; about so many pixels are to be seen.
     """
     at = np.zeros(image.ndim)
     at[list(keep)] = position
@@ -107,5 +113,5 @@ def look_at(viewer: Viewer, image: Image, keep: Sequence[int], position: Sequenc
     camera = camera_of(viewer)
     shown = [axis - offset for axis in viewer.dims.displayed]
     camera.center = tuple(world[axis] for axis in shown)
-    extent = _PIXELS_SEEN * float(np.asarray(image.scale)[shown[-1]])
+    extent = pixels * float(np.asarray(image.scale)[shown[-1]])
     camera.zoom = max(camera.zoom, _VIEW_WIDTH / extent)

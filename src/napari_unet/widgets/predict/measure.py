@@ -11,11 +11,11 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_unet.errors import NapariUNetError
 from napari_unet.io.disk import write_csv
-from napari_unet.objects.measurements import channel_axis_beside, measure_objects
+from napari_unet.objects.measurements import measure_objects
 from napari_unet.widgets.common.annotation import annotation_of, image_for, question_about
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button, stack
-from napari_unet.widgets.common.layers import channel_axis_of, labels_of, pixels_of
+from napari_unet.widgets.common.layers import channels_beside, labels_of
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
@@ -24,7 +24,7 @@ from napari_unet.widgets.predict.link_work import tracks_beside
 from napari_unet.widgets.predict.save_objects import SaveObjectsButton, class_of_all
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Tracks
+    from napari.layers import Labels, Tracks
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -79,7 +79,7 @@ class MeasurePanel(QWidget):
             "units": tuple(str(unit) for unit in layer.units),
             "spatial_ndim": ndim,
         }
-        pixels, channel_axis = _intensities(image, labels.shape)
+        pixels, channel_axis = channels_beside(image, labels.shape) if image else (None, None)
         if self._session.measuring.start(
             lambda stop: measure_objects(labels, pixels, channel_axis, **arguments)
         ):
@@ -148,17 +148,3 @@ def _are_rows_of(tracks: Tracks, columns: Columns) -> bool:
     points = np.asarray(tracks.data)[:, :2]
     frames = columns.get("frame", np.zeros(0))
     return bool(np.array_equal(points.T, [columns["index"], frames])) if len(frames) else False
-
-
-def _intensities(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, int | None]:
-    """Return the pixels whose intensity is measured, and which axis is their channels."""
-    if image is None:
-        return None, None
-    pixels = pixels_of(image)
-    if tuple(pixels.shape) == shape:
-        return pixels, None
-    if image.rgb:
-        return pixels, len(pixels.shape) - 1
-    axis = channel_axis_of(image)
-    axis = channel_axis_beside(pixels.shape, shape) if axis is None else axis
-    return (None, None) if axis is None else (pixels, axis)

@@ -20,7 +20,7 @@ from napari_unet.widgets.common.controls import (
     form_layout,
     scrolling_column,
 )
-from napari_unet.widgets.common.dock import Dock, add_shortcuts
+from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.starting import starting_model_box
 from napari_unet.widgets.common.task import Failed
@@ -188,7 +188,7 @@ class SegmentWidget(Dock):
             "U": self.next_unsure,
             "L": self.finish.toggle_link,
         }
-        add_shortcuts(self, {**keys, **self.tools.keys})
+        self.add_keys({**keys, **self.tools.keys})
 
     def _show_axes(self) -> None:
         self.axes_chip.show_image(self.target.image)
