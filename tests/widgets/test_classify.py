@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ from napari_unet.widgets.classify.dock import ClassifyWidget
 from napari_unet.widgets.classify.shown import CLASSES, EXAMPLES, shown_of
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.object_classes import object_classes_in
+from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.predict.measure import MeasurePanel
+from napari_unet.widgets.predict.save_objects import writer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -538,6 +543,54 @@ def test_nothing_can_be_saved_without_examples(window: Window, tmp_path: Path) -
     window.dock.save(tmp_path / "kinds.json")
     assert not (tmp_path / "kinds.json").exists()
     assert "no examples" in window.dock.status.text()
+
+
+def test_the_table_of_the_objects_holds_class_and_probability(
+    window: Window, tmp_path: Path
+) -> None:
+    window.give_both()
+    writer_of(window.viewer, window.labels)(tmp_path / "objects.csv")
+    rows = list(csv.DictReader((tmp_path / "objects.csv").read_text("utf-8").splitlines()))
+    assert [row["class"] for row in rows] == window.classes()
+    assert float(rows[4]["probability"]) > 0.5
+    assert rows[0]["example"] == "A"
+    assert float(rows[0]["area"]) == 16
+    assert "colour" not in rows[0]
+
+
+def test_measuring_keeps_the_classes(window: Window) -> None:
+    window.give_both()
+    panel = MeasurePanel(window.viewer)
+    window.qtbot.addWidget(panel)
+    with window.qtbot.waitSignal(session_of(window.viewer).measuring.ended, timeout=60_000):
+        panel.measure_layer(window.labels)
+    assert window.classes() == ["A", "B"] * (SIDE * SIDE // 2)
+    assert window.labels.features["area"].tolist() == [16, 64] * (SIDE * SIDE // 2)
+    window.give(1, 5)
+    window.settle()
+    assert window.labels.features["area"].tolist() == [16, 64] * (SIDE * SIDE // 2)
+
+
+def test_qupath_gets_class_colour_and_probability(qtbot: QtBot, tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    movie = np.stack([objects(), np.where(objects(), SIDE * SIDE + 1 - objects(), 0)])
+    viewer.add_labels(movie, name="movie")
+    window = Window(qtbot, viewer)
+    for value, numbers in ((1, NARROW), (2, WIDE)):
+        window.dock.take(value)
+        for number in numbers:
+            window.drag(place_of(number, 0))
+    window.settle()
+    writer_of(viewer, window.labels)(tmp_path / "movie.geojson", axes="TYX")
+    features = json.loads((tmp_path / "movie.geojson").read_text())["features"]
+    found = {
+        (each["properties"]["name"], each["geometry"]["plane"]["t"]): each["properties"]
+        for each in features
+    }
+    first, other = found["1", 0], found["1", 1]  # another object in each frame
+    assert first["classification"] == {"name": "A", "color": [0x00, 0x72, 0xB2]}
+    assert other["classification"]["name"] == "B"
+    assert first["measurements"]["probability"] > 0.5
 
 
 def test_layers_of_ours_are_known_as_such(window: Window) -> None:

@@ -170,12 +170,14 @@ def geojson(
     names: Mapping[int, str] | None = None,
     colours: Mapping[int, str] | None = None,
     table: Columns | None = None,
+    kinds: Mapping[tuple[int, int], tuple[str, str]] | None = None,
 ) -> bytes:
     """Return a GeoJSON file for QuPath: one detection for each object and plane.
 
     Outlines follow the edges of the pixels, so that they hold exactly these; holes and parts are
     kept. Labels are ``YX``, ``ZYX``, ``TYX`` or ``TZYX``, 0 background; colours are as ``#rrggbb``.
-    The table of `measure_objects` becomes QuPath's measurements.
+    The table of `measure_objects` becomes QuPath's measurements. `kinds` are name and colour (or
+    "") of the class of each object, by number and frame.
     """
     measured = _measurements(table) if table else {}
     features = []
@@ -184,8 +186,11 @@ def geojson(
         plane |= {letter.lower(): at for letter, at in zip(axes, index, strict=False)}
         for number, rings in trace(labels[index]).items():
             about: dict[str, Any] = {"objectType": "detection", "name": str(number)}
-            if names and number in names:
-                about["classification"] = _classification(number, names, colours or {})
+            kind = (kinds or {}).get((number, plane["t"]))
+            if kind is None and names and number in names:
+                kind = names[number], (colours or {}).get(number, "")
+            if kind is not None:
+                about["classification"] = _classification(*kind)
             if (number, plane["t"]) in measured:
                 about["measurements"] = measured[number, plane["t"]]
             geometry = _geometry(rings) | ({"plane": plane} if index else {})
@@ -201,11 +206,8 @@ def _geometry(rings: list[NDArray[np.int64]]) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _classification(
-    number: int, names: Mapping[int, str], colours: Mapping[int, str]
-) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": names[number]}
-    colour = colours.get(number, "")
+def _classification(name: str, colour: str) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": name}
     if colour:
         about["color"] = list(bytes.fromhex(colour.removeprefix("#")[:6]))
     return about
@@ -216,6 +218,7 @@ def _measurements(table: Columns) -> dict[tuple[int, int], dict[str, float]]:
     rows: dict[tuple[int, int], dict[str, float]] = {}
     frames = table.get("frame", np.zeros(len(table["index"]), int)).tolist()
     for row, key in enumerate(zip(table["index"].tolist(), frames, strict=True)):
-        values = {name: float(column[row]) for name, column in table.items() if name != "index"}
+        numbers = (name for name in table if name != "index" and table[name].dtype != object)
+        values = {name: float(table[name][row]) for name in numbers}
         rows[key] = {name: value for name, value in values.items() if np.isfinite(value)}
     return rows

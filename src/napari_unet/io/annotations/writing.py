@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike, PixelSize
     from napari_unet.io.annotations.formats import ObjectFormat
 
+_KEYS = "index", "frame"
+
 
 @accepting(
     path=PATH, to=TEXT, axes=TEXT, names=MAPPING, colours=MAPPING, image=ARRAY, pixel_size=MAPPING,
-    parents=MAPPING,
+    parents=MAPPING, classes=MAPPING,
 )  # fmt: skip
 def write_objects(
     path: str | os.PathLike[str],
@@ -45,6 +47,7 @@ def write_objects(
     image: ArrayLike | None = None,
     pixel_size: PixelSize | None = None,
     parents: Mapping[int, int] | None = None,
+    classes: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write the objects of a label image for another program: a file at once or not at all.
 
@@ -77,6 +80,9 @@ def write_objects(
         Micrometres along "Z", "Y" and "X": written into TIFF, and a unit of measurements.
     parents : mapping of int to int, optional
         For "ctc" and "geff": mother of each daughter, as `link` finds them.
+    classes : mapping of str to ndarray, optional
+        For "csv" and "geojson", of objects that were classified: columns "index", where there are
+        frames "frame", "class" and others, as of `classify_objects`; "colour" is that of the class.
 
     Raises
     ------
@@ -100,14 +106,14 @@ def write_objects(
     elif to == "geff":
         write_geff(labels, path, axes, parents or {}, sizes)
     elif to == "csv":
-        write_csv(_table(labels, axes, image, sizes, names), path)
+        write_csv(_joined(_table(labels, axes, image, sizes, names), classes or {}), path)
     elif to == "roi":
         write_file(path, roi_zip(labels, axes, names))
     elif to == "coco":
         write_file(path, coco(labels, axes, names, f"{path.stem}.tif"))
     else:
-        table = _table(labels, axes, image, sizes)
-        write_file(path, geojson(labels, axes, names, colours, table))
+        table = _joined(_table(labels, axes, image, sizes), classes or {})
+        write_file(path, geojson(labels, axes, names, colours, table, _kinds(classes or {})))
 
 
 def _small(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
@@ -129,3 +135,34 @@ def _table(
     if names:
         table["class"] = np.array([names.get(n, "") for n in table["index"].tolist()], object)
     return table
+
+
+def _keys(table: Mapping[str, NDArray[Any]]) -> list[tuple[int, int]]:
+    """Return number and frame of each row."""
+    frames = table.get("frame", np.zeros(len(table["index"]), int))
+    return list(zip(table["index"].tolist(), frames.tolist(), strict=True))
+
+
+def _joined(
+    table: dict[str, NDArray[Any]], classes: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Add what is known of the class of each row; nothing of objects that came later."""
+    if not classes:
+        return table
+    rows = {key: row for row, key in enumerate(_keys(classes))}
+    at = [rows.get(key) for key in _keys(table)]
+    others = {name: each for name, each in classes.items() if name not in (*_KEYS, "colour")}
+    for name, column in others.items():
+        none: object = "" if column.dtype == object else np.nan
+        values = [none if row is None else column[row] for row in at]
+        table[name] = np.array(values, column.dtype)
+    return table
+
+
+def _kinds(classes: Mapping[str, NDArray[Any]]) -> dict[tuple[int, int], tuple[str, str]]:
+    """Return name and colour of the class of each object, by number and frame."""
+    if not classes:
+        return {}
+    names, none = classes["class"].tolist(), np.full(len(classes["class"]), "", object)
+    colours = classes.get("colour", none).tolist()
+    return dict(zip(_keys(classes), zip(names, colours, strict=True), strict=True))

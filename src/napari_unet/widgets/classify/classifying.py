@@ -23,6 +23,7 @@ from napari_unet.widgets.common.layers import (
 from napari_unet.widgets.common.object_classes import (
     OBJECT_CLASSES_KEY,
     ObjectClasses,
+    features_of_found,
     features_with_classes,
     object_classes_in,
 )
@@ -357,7 +358,8 @@ class Classifying(QObject):
         elif layer in plain_layers(viewer):
             state.found = outcome.result
             show_classes(viewer, layer, state, state.found)
-            layer.features = features_with_classes(layer.features, state)
+            rows = features_of_found(layer.features, outcome.result)
+            layer.features = features_with_classes(rows, state)
             self.tell("")
         if self._find_again:
             self._find_again = False

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OBJECT_CLASSES_KEY = "napari-unet-paint classes of objects"
 MOST_CLASSES = 255
 _MOST_UNDONE = 200
+KEYS = ("index", "frame")
 ABOUT_CLASSES = ("class", "probability", "certainty", "example")
 
 
@@ -144,20 +145,47 @@ def object_classes_in(layer: Any) -> ObjectClasses | None:
 
 
 def features_with_classes(table: Any, state: ObjectClasses | None) -> Any:
-    """Return the features of a layer with what is known of its objects' classes; a data frame.
+    """Return a table of objects with what is known of their classes, and no other; a data frame.
 
-    What else was known of an object stays.
+    Its columns "index" and, where there are frames, "frame" say which object a row is.
     """
     import pandas as pd
 
-    others = pd.DataFrame(table)
-    others = others[[name for name in others if name not in ABOUT_CLASSES]]
+    rows = pd.DataFrame(table)
+    rows = rows[[name for name in rows if name not in ABOUT_CLASSES]]
     if state is None or state.found is None:
-        return others
+        return rows
     found = pd.DataFrame(state.found.columns)
-    if others.empty:
-        return found
-    if "index" not in others:  # as napari counts them
-        others = others.assign(index=range(len(others)))
-    keys = [name for name in ("index", "frame") if name in others and name in found]
-    return others.drop_duplicates(subset=keys).merge(found, on=keys, how="right")
+    keys = _shared_keys(rows, found)
+    return rows.merge(found[[*keys, *ABOUT_CLASSES]].drop_duplicates(keys), on=keys, how="left")
+
+
+def features_of_found(features: Any, found: Found) -> Any:
+    """Return a row for each object that has a class, with what a layer's features say of it."""
+    import pandas as pd
+
+    rows = pd.DataFrame({name: found.columns[name] for name in KEYS if name in found.columns})
+    if features.empty:
+        return rows
+    if "index" not in features:  # as napari counts them
+        features = features.assign(index=range(len(features)))
+    keys = _shared_keys(rows, features)
+    return rows.merge(features.drop_duplicates(keys), on=keys, how="left")
+
+
+def _shared_keys(one: Any, other: Any) -> list[str]:
+    return [name for name in KEYS if name in one and name in other]
+
+
+def classes_to_write(state: ObjectClasses | None, above: int = 0) -> Columns:
+    """Return what is known of the classes, and the colour of each; nothing where none are found.
+
+    Numbers are written as so much lower ones.
+    """
+    if state is None or state.found is None:
+        return {}
+    columns = dict(state.found.columns)
+    colours = {name: state.colour_of(value) for value, name in state.names.items()}
+    columns["index"] = columns["index"] - above
+    columns["colour"] = np.array([colours.get(n, "") for n in columns["class"].tolist()], object)
+    return columns

@@ -16,6 +16,7 @@ from napari_unet.widgets.common.annotation import annotation_of, image_for, ques
 from napari_unet.widgets.common.button_grid import ButtonGrid
 from napari_unet.widgets.common.controls import Note, button, stack
 from napari_unet.widgets.common.layers import channels_beside, labels_of
+from napari_unet.widgets.common.object_classes import features_with_classes, object_classes_in
 from napari_unet.widgets.common.placement import named_axes_of
 from napari_unet.widgets.common.result_layer import active_labels, newest_prediction, predicted_of
 from napari_unet.widgets.common.session import session_of
@@ -136,7 +137,7 @@ class MeasurePanel(QWidget):
         elif annotation is not None and annotation_of(annotation).task.named:
             known = annotation_of(annotation)
             columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
-        layer.features = pd.DataFrame(columns)
+        layer.features = features_with_classes(columns, object_classes_in(layer))
         tracks = tracks_beside(self._viewer, layer)
         if tracks is not None and _are_rows_of(tracks, columns):
             tracks.features = pd.DataFrame(columns)

@@ -26,6 +26,7 @@ from napari_unet.widgets.common.annotation import (
 )
 from napari_unet.widgets.common.controls import without_ampersand
 from napari_unet.widgets.common.layers import labels_of, pixels_of, plain_layers
+from napari_unet.widgets.common.object_classes import classes_to_write, object_classes_in
 from napari_unet.widgets.common.placement import named_axes_of, pixel_size_of
 from napari_unet.widgets.common.result_layer import predicted_of
 from napari_unet.widgets.common.session import session_of
@@ -128,6 +129,8 @@ def writer_of(viewer: Viewer, layer: Labels) -> Callable[..., None]:
     names, colours = _classes_of(viewer, layer, labels)
     sizes = pixel_size_of(layer, axes)
     parents = {} if painted else _parents_of(viewer, layer)
+    # Finished paint counts its objects from 2.
+    classes = classes_to_write(object_classes_in(layer), above=int(painted))
     return partial(
         write_objects,
         labels=labels,
@@ -137,6 +140,7 @@ def writer_of(viewer: Viewer, layer: Labels) -> Callable[..., None]:
         image=pixels,
         pixel_size=sizes,
         parents=parents,
+        classes=classes,
     )
 
 
