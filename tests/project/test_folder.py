@@ -378,7 +378,7 @@ def test_a_linked_annotation_folder_of_an_earlier_version_is_not_swept(tmp_path:
         pytest.param({"surprise": 1}, id="unknown field"),
         pytest.param({"image": {"surprise": 1}}, id="unknown field of an image"),
         pytest.param({"preset": 3}, id="other type"),
-        pytest.param({"format_version": 3}, id="later version"),
+        pytest.param({"format_version": 4}, id="later version"),
         pytest.param({"image": {"kind": "blobs"}}, id="unknown kind"),
     ],
 )

@@ -14,11 +14,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_unet.io.classifiers import load_classifier
+from napari_unet.project.folder import load_project, save_project
 from napari_unet.widgets.classify.dock import ClassifyWidget
 from napari_unet.widgets.classify.shown import CLASSES, EXAMPLES, shown_of
 from napari_unet.widgets.common.layers import METADATA_KEY
 from napari_unet.widgets.common.object_classes import object_classes_in
+from napari_unet.widgets.common.result_layer import Predicted
 from napari_unet.widgets.common.session import session_of
+from napari_unet.widgets.models.projects import open_project, whole_project_of
 from napari_unet.widgets.predict.measure import MeasurePanel
 from napari_unet.widgets.predict.save_objects import writer_of
 
@@ -599,6 +602,32 @@ def test_layers_of_ours_are_known_as_such(window: Window) -> None:
         shown = shown_of(window.viewer, window.labels, role)
         assert shown is not None
         assert METADATA_KEY in shown.metadata
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_a_project_keeps_classes_and_examples(
+    window: Window, qtbot: QtBot, tmp_path: Path, predicted: bool
+) -> None:
+    if predicted:
+        about = Predicted(window.labels.data.copy(), 2, name="objects")
+        about.image = window.viewer.layers["cells"]
+        window.labels.metadata[METADATA_KEY] = about
+    window.give_both()
+    window.dock.save(tmp_path / "kinds.json")
+    window.dock.load(tmp_path / "kinds.json")
+    window.dock.rename(1, "small")
+    window.dock.recolour(2, "#112233")
+    window.settle()
+    save_project(whole_project_of(window.viewer), tmp_path / "project")
+    viewer = ViewerModel()
+    open_project(viewer, load_project(tmp_path / "project"))
+    again = Window(qtbot, viewer)
+    again.settle()
+    assert again.state.examples == window.state.examples
+    assert again.state.colour_of(2) == "#112233"
+    assert len(again.state.learned.values) == len(NARROW + WIDE)
+    assert again.classes() == ["small", "B"] * (SIDE * SIDE // 2)
+    assert again.dock.image_box.currentText() == "cells"
 
 
 # --- In a real window ---------------------------------------------------------------------------

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 else:  # in project.json stands which file holds it
     AnyArray = Mask = StoredArray
 
-FORMAT_VERSION = 2
-_READ_VERSIONS = (1, 2)  # the first has no results and no tracks
+FORMAT_VERSION = 3
+_READ_VERSIONS = (1, 2, 3)  # the first has no results and no tracks, the second no object classes
 PROJECT_FILE = "project.json"
 LARGEST_JSON = 64 * 2**20
 MODEL_FILE = "model.safetensors"
@@ -55,6 +55,29 @@ class ProjectLayer:
     units: tuple[str, ...] = ()
     """Of each axis; () if unknown."""
     axis_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProjectClasses:
+    """Classes that the objects of a layer get by examples; what is found of all is not stored."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ProjectLayer.__pydantic_config__
+
+    names: dict[int, str] = field(default_factory=dict)
+    """By number of the class; so are the colours, as "#0072B2"."""
+    colours: dict[int, str] = field(default_factory=dict)
+    examples: tuple[tuple[tuple[int, ...], int], ...] = ()
+    """Pixels of the labels, and the class of the object there."""
+    ndim: int = 0
+    """Along how many axes an object extends; 0: as the layer is made."""
+    first: int = 1
+    """The lowest number of an object: 2 where 1 is painted background."""
+    without_image: bool = False
+    """Whether sizes and shapes alone count."""
+    columns: tuple[str, ...] = ()
+    """Of examples from elsewhere, as a classifier in a file has them; so are the next two."""
+    rows: tuple[tuple[float | None, ...], ...] = ()
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,8 @@ class ProjectImage(ProjectLayer):
     """Whether the image is ticked for training."""
     rgb: bool = False
     """Whether the last axis holds colours."""
+    object_classes: ProjectClasses | None = None
+    """Of the objects of `labels`; None where none have classes."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +142,8 @@ class ProjectResult(ProjectLayer):
     must_link: tuple[Pair, ...] = ()
     """Pixels of cells that are the same, as the user has said; so is `cannot_link`."""
     cannot_link: tuple[Pair, ...] = ()
+    object_classes: ProjectClasses | None = None
+    """Of the objects of `shown`; None where none have classes."""
     outline: int = 0
     """Width of the outlines; 0 where it is filled."""
     opacity: float = 0.7

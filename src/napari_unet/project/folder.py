@@ -37,6 +37,7 @@ from napari_unet.project.contents import (
     PROJECT_FILE,
     STATE_FILE,
     Project,
+    ProjectClasses,
     ProjectImage,
     ProjectResult,
     ProjectTracks,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from napari_unet.project.contents import AnyArray, Box, LayerT
 
+_MOST_CLASSES = 255
 _COLOUR = re.compile("#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 # One lock for each folder that was saved to. Of the process: an autosave and a save that was asked
@@ -228,6 +230,7 @@ def _load_image(stored: ProjectImage, folder: Path, problems: list[str]) -> Proj
         corrected=corrected.astype(bool) if corrected is not None and fits else None,
         regions=tuple(b for b in stored.regions if labels is None or _lies_in(b, labels.shape)),
         class_colours={v: c for v, c in stored.class_colours.items() if _COLOUR.fullmatch(c)},
+        object_classes=_fitting(stored.object_classes),
     )
 
 
@@ -245,7 +248,28 @@ def _load_result(stored: ProjectResult, folder: Path, problems: list[str]) -> Pr
         others[name] = tuple(
             (a, b) for a, b in pairs if a != b and _is_in(a, shape) and _is_in(b, shape)
         )
+    others["object_classes"] = _fitting(stored.object_classes)
     return replace(found, shown=shown, places=tuple(known), **others)
+
+
+def _fitting(classes: ProjectClasses | None) -> ProjectClasses | None:
+    """Leave out what does not fit together; examples outside of the labels teach nothing anyway."""
+    if classes is None:
+        return None
+    names = {value: name for value, name in classes.names.items() if 0 < value <= _MOST_CLASSES}
+    width, n_rows = len(classes.columns), len(classes.rows)
+    whole = len(classes.values) == n_rows and all(len(row) == width for row in classes.rows)
+    whole = whole and all(value in names for value in classes.values)
+    learned: dict[str, Any] = {} if whole else {"columns": (), "rows": (), "values": ()}
+    return replace(
+        classes,
+        names=names if len(set(names.values())) == len(names) else {},
+        colours={v: c for v, c in classes.colours.items() if _COLOUR.fullmatch(c)},
+        examples=tuple((at, value) for at, value in classes.examples if value in names),
+        ndim=classes.ndim if classes.ndim in (0, 2, 3) else 0,
+        first=2 if classes.first == 2 else 1,
+        **learned,
+    )
 
 
 def _is_in(place: tuple[int, ...], shape: tuple[int, ...]) -> bool:

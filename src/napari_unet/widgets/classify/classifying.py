@@ -120,6 +120,9 @@ class Classifying(QObject):
         image = predicted.image if predicted else image_for(self._session.viewer, layer)
         if image is not None:
             state.image = image
+        # Once for all: of what comes from a project nobody knows any more who has made it.
+        unknown = self._session.settings.unpainted == "unlabelled"
+        state.first = 2 if unknown and was_painted_here(layer) else 1
         return state
 
     def use_image(self, image: Image | None) -> None:
@@ -160,9 +163,7 @@ class Classifying(QObject):
     @property
     def first(self) -> int:
         """The lowest number of an object: where people paint, 1 is background."""
-        layer = self.layer
-        painted = layer is not None and was_painted_here(layer)
-        return 2 if painted and self._session.settings.unpainted == "unlabelled" else 1
+        return 1 if self.state is None else self.state.first
 
     @property
     def refusal(self) -> str:

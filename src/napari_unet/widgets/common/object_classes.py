@@ -55,6 +55,8 @@ class ObjectClasses(OfImage):
     learned: Learned | None = None
     ndim: int = 0
     """Along how many axes an object extends; 0: as the layer is made."""
+    first: int = 1
+    """The lowest number of an object: where people paint, 1 is background."""
     without_image: bool = False
     """Whether sizes and shapes alone are to count."""
     described: Described | None = None

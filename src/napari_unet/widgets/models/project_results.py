@@ -14,6 +14,7 @@ from napari_unet.project.contents import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
 from napari_unet.widgets.common.result_layer import KeptResult, Predicted
 from napari_unet.widgets.common.result_writing import ResultLayer
+from napari_unet.widgets.models.project_classes import open_classes, saved_classes
 from napari_unet.widgets.models.project_images import (
     plain_placement,
     saved_placement,
@@ -81,6 +82,7 @@ def _result_entry(layer: Labels, about: Predicted, images: Sequence[Image]) -> P
             (frame, tuple((part.start, part.stop) for part in box)) for frame, box in now.places
         ),
         made_as=about.name,
+        object_classes=saved_classes(layer),
         **_about_layer(layer),
     )
 
@@ -134,6 +136,7 @@ def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | 
         layer = _plain_layer(viewer, entry, image, placement)
     else:
         layer = _result_layer(viewer, entry, image, placement)
+    open_classes(layer, entry.object_classes, image)
     layer.contour, layer.opacity, layer.visible = entry.outline, entry.opacity, entry.visible
 
 

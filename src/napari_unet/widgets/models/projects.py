@@ -28,6 +28,7 @@ from napari_unet.widgets.common.regions import new_regions_layer, regions_of
 from napari_unet.widgets.common.result_layer import image_of_result
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.visible import label_axes
+from napari_unet.widgets.models.project_classes import open_classes, saved_classes
 from napari_unet.widgets.models.project_images import (
     open_image,
     plain_placement,
@@ -129,6 +130,7 @@ def _with_paint(viewer: Viewer, entry: ProjectImage, layer: Labels) -> ProjectIm
         class_names=dict(annotation.names),
         class_colours=dict(annotation.colours),
         used=annotation.used,
+        object_classes=saved_classes(layer),
     )
 
 
@@ -205,6 +207,7 @@ def _add_annotation(viewer: Viewer, entry: ProjectImage, image: Image | None) ->
     if image is not None:
         state.image = image
     layer = Labels(labels, name=entry.labels_name, metadata={ANNOTATION_KEY: state}, **placement)
+    open_classes(layer, entry.object_classes, image)
     viewer.add_layer(layer)
     colour_layer(layer, state.names)
     if entry.regions:
