@@ -54,6 +54,11 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class WayNotice(Notice):
+    """The way to another machine was found, lost or found again: that holds until the next one."""
+
+
+@dataclass(frozen=True)
 class PartsDone:
     """So many parts of the work are done."""
 

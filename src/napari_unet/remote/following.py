@@ -7,26 +7,39 @@ machine answers again, by this process or by another one that asks for the same.
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_unet.errors import RemoteError, first_line
+from napari_unet.errors import RemoteError
 from napari_unet.remote import jobs
-from napari_unet.remote.machines import LOST, connected_to, remedy
+from napari_unet.remote.machines import LOST, connected_to, no_answer
 from napari_unet.remote.parcels import compressed, pack
-from napari_unet.run import Notice
+from napari_unet.run import Notice, WayNotice
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from napari_unet.remote.machines import Machine
+    from napari_unet.remote.parcels import Recipe
 
 _PATIENCE_SECONDS = 600.0  # with a machine that does not answer
 _AT_ONCE = 2  # pieces that are sent at once
 _RESTARTS = 3  # of a worker that is killed again and again
 _PAUSES = (1.0, 2.0, 5.0, 10.0)  # before it is tried again
+
+
+class Teller(Protocol):
+    """What the work is told meanwhile."""
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody listens any more; it goes on."""
+
+    def news(self) -> tuple[Sequence[object], object]:
+        """Return values to send, each once and in order, and what is of interest at present."""
 
 
 def until_done(
@@ -36,16 +49,20 @@ def until_done(
     work: jobs.Work,
     stop: threading.Event,
     folder: Path,
+    teller: Teller | None = None,
 ) -> Generator[Any, None, dict[str, Any]]:
     """Do work on another machine: pass on its events, return what it returns.
 
-    What it has written lies in `folder` then. Raises RemoteError if the machine does not answer.
+    What it has written lies in `folder` then. Who tells it something meanwhile waits for a lost
+    connection as long as it takes, others for ten minutes. Raises RemoteError if the machine does
+    not answer.
     """
     heard, lost_at, tries, restarts, name = 0, None, 0, 0, ""
+    letters = _Letters(run, teller)
     while True:
         try:
             with connected_to(on, trusted, run) as machine:
-                yield Notice(f"{machine.name} is back." if name else machine.text)
+                yield WayNotice(f"{machine.name} is back." if name else machine.text)
                 name, lost_at, tries = machine.name, None, 0
                 restarts += yield from _begin(machine, run, work)
                 if restarts > _RESTARTS:
@@ -54,7 +71,8 @@ def until_done(
                         "memory. Choose smaller patches or batches; what it has learned is kept "
                         "there a week, and the same command takes it up."
                     )
-                while (told := machine.call(jobs.news, run, heard, stop.is_set())) is not None:
+                letters.arrived = machine.call(jobs.letters, run)
+                while (told := letters.exchange(machine, heard, stop)) is not None:
                     heard = told.heard
                     yield from told.events
                     if told.error:
@@ -66,13 +84,13 @@ def until_done(
                         return dict(told.ended)
         except LOST as error:
             if not name:
-                why = first_line(error).rstrip(".")
-                raise RemoteError(f"{on} does not answer: {why}. {remedy(on)}") from error
+                raise no_answer(on, error) from error
             now = time.monotonic()
             if lost_at is None:
                 lost_at = now
-                yield Notice(f"Lost {name}, trying again; the work goes on there.")
-            if now - lost_at > _PATIENCE_SECONDS or stop.is_set():
+                yield WayNotice(f"Lost {name}, trying again; the work goes on there.")
+            impatient = teller is None and now - lost_at > _PATIENCE_SECONDS
+            if impatient or stop.is_set():
                 raise RemoteError(
                     f"{name} does not answer any more. The work goes on there, and what it has "
                     "learned is kept a week: the same command takes it up."
@@ -88,16 +106,55 @@ def _begin(machine: Machine, run: str, work: jobs.Work) -> Generator[Notice, Non
         if found == "there":
             yield Notice(f"The work is taken up that goes on, or went on, on {machine.name}.")
         return bool(found == "begun")
-    recipe, pieces = pack(work)
+    recipe, sent = _sent(machine, work)
+    yield Notice(f"{sent / 1e6:.1f} MB were sent to {machine.name}.")
+    return bool(machine.call(jobs.start, run, recipe) == "begun")
+
+
+def _sent(machine: Machine, value: object) -> tuple[Recipe, int]:
+    """Send what is not there of a value; return how it is put together, and the bytes sent."""
+    recipe, pieces = pack(value)
     wanted = machine.call(jobs.missing, list(pieces))
     sent = 0
     for at in range(0, len(wanted), _AT_ONCE):
         some = {name: compressed(pieces[name]) for name in wanted[at : at + _AT_ONCE]}
         machine.call(jobs.put, some)
         sent += sum(map(len, some.values()))
-    megabytes = sent / 1e6
-    yield Notice(f"{megabytes:.1f} MB were sent to {machine.name}.")
-    return bool(machine.call(jobs.start, run, recipe) == "begun")
+    return recipe, sent
+
+
+class _Letters:
+    """What a run is told, kept until it has arrived there."""
+
+    def __init__(self, run: str, teller: Teller | None) -> None:
+        self._run, self._teller = run, teller
+        self._waiting: deque[object] = deque()
+        self._number: int | None = None  # of the first that waits, once it was sent
+        self.arrived = 0
+
+    def exchange(self, machine: Machine, heard: int, stop: threading.Event) -> jobs.News | None:
+        """Tell what is new here, and return what is new there; None where the run is not known."""
+        glance, left = None, False
+        if self._teller is not None:
+            letters, glance = self._teller.news()
+            self._waiting.extend(letters)
+            left = self._teller.left
+        self._send(machine)
+        if left:
+            raise RemoteError(f"The training goes on on {machine.name}.")
+        told: jobs.News | None = machine.call(jobs.news, self._run, heard, stop.is_set(), glance)
+        return told
+
+    def _send(self, machine: Machine) -> None:
+        while self._waiting:
+            if self._number is not None and self._number < self.arrived:  # before it was lost
+                self._waiting.popleft()
+                self._number = None
+                continue
+            recipe, _ = _sent(machine, self._waiting[0])
+            self._number = self.arrived
+            machine.call(jobs.tell, self._run, self._number, recipe)
+            self.arrived += 1
 
 
 def _fetch(machine: Machine, run: str, files: tuple[tuple[str, int], ...], folder: Path) -> None:

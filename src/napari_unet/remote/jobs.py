@@ -16,7 +16,8 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
 
     from napari_unet.remote.parcels import Recipe
 
-    # Of a folder for its files and a stop: yields events, returns what JSON can hold
-    Work = Callable[[Path, threading.Event], Generator[object, None, dict[str, Any]]]
+    # Of a folder for its files and what it is told: yields events, returns what JSON can hold
+    Work = Callable[[Path, "Told"], Generator[object, None, dict[str, Any]]]
 
 FETCHED = 2**22  # bytes of a file that are fetched at once
 _KEPT_SECONDS = 7 * 24 * 3600.0  # of what nobody has asked for
 _ANSWER_SECONDS = 0.3  # that a question waits for news
-_ENDED, _ORDER = "ended.json", "order.json"
+_ENDED, _ORDER, _LETTER = "ended.json", "order.json", "letter-{}.json"
 _NAME = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -60,6 +61,18 @@ class News:
     """What it has returned; None while it goes on."""
     files: tuple[tuple[str, int], ...] = ()
     """Names and sizes of what it has left."""
+
+
+@dataclass
+class Told:
+    """What a run is told while it goes on; it is read by its thread, and written by others."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    """It is to end soon."""
+    letters: deque[Any] = field(default_factory=deque)
+    """Values that were sent since it began, in order; read ones are taken out."""
+    glance: Any = None
+    """What is of interest at present, if anything."""
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -119,10 +132,30 @@ def start(run: str, recipe: Recipe | None) -> Literal["unknown", "there", "begun
     return "begun"
 
 
-def news(run: str, heard: int, stop: bool) -> News | None:
+def letters(run: str) -> int:
+    """Return how many letters a run has got."""
+    return len(_recipes(_folder(_checked(run))))
+
+
+def tell(run: str, number: int, recipe: Recipe) -> None:
+    """Give a run a letter, of which the pieces are here; one that it has got changes nothing."""
+    folder = _folder(_checked(run))
+    with _starting:
+        if number == letters(run) and folder.exists():
+            replace_file(folder / _LETTER.format(number), json.dumps(recipe).encode())
+            if run in _jobs:
+                _jobs[run].told.letters.append(_value_of(recipe))
+
+
+def news(run: str, heard: int, stop: bool, glance: Any = None) -> News | None:
     """Return what a run has told; None where it is not known, as after a restart."""
     job = _jobs.get(run)
-    return None if job is None else job.news(heard, stop)
+    if job is None:
+        return None
+    job.told.glance = glance
+    if stop:
+        job.told.stop.set()
+    return job.news(heard)
 
 
 def read(run: str, name: str, offset: int) -> bytes:
@@ -165,7 +198,8 @@ class _Job:
     """One run in a thread of its own."""
 
     def __init__(self, run: str, folder: Path) -> None:
-        self._folder, self._stop = folder, threading.Event()
+        self._folder, self.told = folder, Told()
+        self.told.letters.extend(map(_value_of, _recipes(folder)))  # a former worker's as well
         self._events: list[Any] = []
         self._dropped = 0  # events that were heard
         self._error, self._ended = "", _ended(folder)
@@ -184,10 +218,8 @@ class _Job:
         """Whether it is to be tried again."""
         return not self.alive and self._ended is None
 
-    def news(self, heard: int, stop: bool) -> News:
+    def news(self, heard: int) -> News:
         """Forget what was heard, and return what is new."""
-        if stop:
-            self._stop.set()
         with self._changed:
             told = self._dropped + len(self._events)
             heard = heard if self._dropped <= heard <= told else self._dropped
@@ -221,14 +253,14 @@ class _Job:
 
     def _run(self) -> dict[str, Any]:
         recipe = json.loads((self._folder / _ORDER).read_bytes())
-        work: Work = unpack(recipe, lambda name: _piece(name).read_bytes())
+        work: Work = _value_of(recipe)
         turn = _turn.acquire(blocking=False)
         if not turn:
             self._tell(Notice("Another run is going on there; this one begins when it is done."))
-        while not turn and not self._stop.is_set():
+        while not turn and not self.told.stop.is_set():
             turn = _turn.acquire(timeout=_ANSWER_SECONDS)
         try:
-            return Run(work(self._folder, self._stop)).finish(self._tell)
+            return Run(work(self._folder, self.told)).finish(self._tell)
         finally:
             if turn:
                 _turn.release()
@@ -245,6 +277,18 @@ def _ended(folder: Path) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads((folder / _ENDED).read_bytes())
     except FileNotFoundError:
         return None
+    return found
+
+
+def _value_of(recipe: Recipe) -> Any:
+    return unpack(recipe, lambda name: _piece(name).read_bytes())
+
+
+def _recipes(folder: Path) -> list[Recipe]:
+    """Read the letters that a run has got."""
+    found: list[Recipe] = []
+    while (letter := folder / _LETTER.format(len(found))).exists():
+        found.append(json.loads(letter.read_bytes()))
     return found
 
 

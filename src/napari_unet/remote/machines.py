@@ -80,12 +80,32 @@ def check_address(on: str, trusted: bool) -> None:
         )
 
 
-def remedy(on: str) -> str:
-    """Say what to look at where a machine does not answer."""
-    if on.startswith("ssh:"):
+def look_at(on: str, trusted: bool) -> str:
+    """Return what the machine of an address is, in a line.
+
+    Raises ConfigError and RemoteError as `connected_to`, and RemoteError if nobody answers.
+    """
+    try:
+        with connected_to(on, trusted) as machine:
+            return machine.text
+    except LOST as error:
+        raise no_answer(on, error) from error
+
+
+def no_answer(on: str, error: BaseException) -> RemoteError:
+    """Say that a machine does not answer, and what to look at."""
+    why = first_line(error).rstrip(".")
+    if not on.startswith("ssh:"):
+        remedy = "Check the address, and that scheduler and worker run."
+    else:
         host = on.removeprefix("ssh://").partition("/")[0]
-        return f"See that `ssh -o BatchMode=yes {host}` works in a terminal, without a password."
-    return "Check the address, and that scheduler and worker run."
+        remedy = f"See that `ssh -o BatchMode=yes {host}` works in a terminal, without a password."
+        if "Host key" in why:
+            remedy = (
+                f"Your ssh does not know that machine, or by another key: `ssh {host}` in a "
+                "terminal shows the key, and asks whether it is right."
+            )
+    return RemoteError(f"{on} does not answer: {why}. {remedy}")
 
 
 def _chosen(client: Any, on: str, run: str) -> Machine:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_unet.data.axes import ArrayLike
     from napari_unet.training.dataset import TrainingData
 
+    # Where a part of an array begins, and what is in it
+    Box = tuple[tuple[int, ...], NDArray[Any]]
     # Of each buffer, the first of which is the pickle that needs the others, its pieces' hashes
     Recipe = list[list[str]]
 
@@ -63,16 +65,26 @@ def opened(name: str, sent: bytes) -> bytes:
     return piece
 
 
+def packed_array(array: NDArray[Any]) -> tuple[tuple[int, ...], str, bytes]:
+    """Pack an array for the way: its shape, its dtype, and what is in it."""
+    return array.shape, array.dtype.str, compressed(np.ascontiguousarray(array).data.cast("B"))
+
+
+def opened_array(shape: tuple[int, ...], dtype: str, sent: bytes) -> NDArray[Any]:
+    """Unpack an array."""
+    return np.frombuffer(bytearray(_CODEC.decode(sent)), dtype).reshape(shape)
+
+
 class SentPixels:
     """An image of which only what was read of it goes along: all that a training ever reads."""
 
     def __init__(self, image: ArrayLike) -> None:
         self.shape, self.dtype = tuple(image.shape), np.dtype(image.dtype)
-        self._image: ArrayLike | None = image
-        self._boxes: list[tuple[tuple[int, ...], NDArray[Any]]] = []
+        self.image: ArrayLike | None = image  # None over there
+        self.boxes: list[Box] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_image": None}
+        return {**vars(self), "image": None}
 
     def __getitem__(self, key: Sequence[slice | int]) -> NDArray[Any]:
         ranges = [_range(part, size) for part, size in zip(key, self.shape, strict=True)]
@@ -85,15 +97,15 @@ class SentPixels:
         ]
 
     def _box_around(self, ranges: list[tuple[int, int]]) -> tuple[tuple[int, ...], NDArray[Any]]:
-        for low, pixels in self._boxes:
+        for low, pixels in self.boxes:
             ends = [start + size for start, size in zip(low, pixels.shape, strict=True)]
             if all(s <= a and b <= e for s, (a, b), e in zip(low, ranges, ends, strict=True)):
                 return low, pixels
-        if self._image is None:
+        if self.image is None:
             raise LookupError(f"the pixels at {ranges} were not sent")
-        read = np.ascontiguousarray(self._image[tuple(slice(a, b) for a, b in ranges)])
-        self._boxes.append((tuple(a for a, _ in ranges), read))
-        return self._boxes[-1]
+        read = np.ascontiguousarray(self.image[tuple(slice(a, b) for a, b in ranges)])
+        self.boxes.append((tuple(a for a, _ in ranges), read))
+        return self.boxes[-1]
 
 
 def _range(part: slice | int, size: int) -> tuple[int, int]:
@@ -107,10 +119,26 @@ def sendable(data: TrainingData) -> TrainingData:
     def of(image: ArrayLike) -> SentPixels:
         return sent.setdefault(id(image), SentPixels(image))
 
-    frames = []
+    made = _with_images(data, of)
+    read_painted(made)
+    return made
+
+
+def here_again(data: TrainingData) -> TrainingData:
+    """Return `sendable` data with the images that they were made from."""
+    return _with_images(data, lambda sent: sent.image)
+
+
+def read_painted(data: TrainingData) -> None:
+    """Read what a training on such data reads."""
     for each in data.frames:
-        frame = replace(each.frame, array=of(each.frame.array))
-        frame.read(tuple(slice(0, size) for size in frame.spatial_shape))
-        frames.append(replace(each, frame=frame))
-    sources = [replace(source, image=of(source.image)) for source in data.sources]
+        each.frame.read(tuple(slice(0, size) for size in each.frame.spatial_shape))
+
+
+def _with_images(data: TrainingData, other: Callable[[Any], Any]) -> TrainingData:
+    frames = [
+        replace(each, frame=replace(each.frame, array=other(each.frame.array)))
+        for each in data.frames
+    ]
+    sources = [replace(source, image=other(source.image)) for source in data.sources]
     return replace(data, frames=tuple(frames), sources=tuple(sources))

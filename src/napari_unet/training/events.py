@@ -183,6 +183,8 @@ class Inbox:
         self.view: View | None = None  # what to predict now and then
         self.checkpoint_wanted: Final = threading.Event()  # set it for one after the present step
         self.checkpoint_saved: Final = threading.Event()  # set by whoever has written it down
+        # Nobody listens any more: on another machine it goes on, here nothing becomes of it.
+        self.left: Final = threading.Event()
         self._annotations: deque[tuple[AnnotatedImage, ...]] = deque(maxlen=1)
 
     def annotate(self, images: tuple[AnnotatedImage, ...]) -> None:

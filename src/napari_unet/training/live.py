@@ -100,13 +100,12 @@ class LiveView:
             return None
         frame, intensity = found
         binning = trainer.data.binning
-        share = min(1, binning)  # an enlarged image is more work
-        region = _middle(view.region, frame.spatial_shape, int(share * _LARGEST_VIEW[frame.ndim]))
+        region = part_on_screen(view, frame, binning)
         predictor = self._predictor(frame.ndim)
         shape = tuple(part.stop - part.start for part in region)
         classes = trainer.data.classes
         probabilities = np.zeros((classes.n_classes, *shape), np.float32)
-        for piece in _pieces(region, int(share * _PIECE[frame.ndim])):
+        for piece in _pieces(region, int(min(1, binning) * _PIECE[frame.ndim])):
             if stop.is_set():
                 return None
             into = tuple(
@@ -168,6 +167,12 @@ class LiveView:
         if key not in self._ranges:
             self._ranges[key] = self._trainer.data.classes.task.intensity.measure(frame)
         return frame, self._ranges[key]
+
+
+def part_on_screen(view: View, frame: Frame, binning: float) -> Region:
+    """Return the box of a frame, ``[Z]YX``, that is predicted for a view."""
+    share = min(1, binning)  # an enlarged image is more work
+    return _middle(view.region, frame.spatial_shape, int(share * _LARGEST_VIEW[frame.ndim]))
 
 
 def _middle(region: Region, shape: tuple[int, ...], largest: int) -> Region:

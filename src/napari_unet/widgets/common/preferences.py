@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Config = TypeVar("Config", TrainConfig, PredictConfig)
 
 PLUGIN = "napari-unet-paint"
+_MACHINES = 8  # that are remembered
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Preferences:
     precision: Precision = "auto"
     threads: int = 0
     """Of training and prediction; 0: all cores but one."""
+    machines: str = ""
+    """Addresses of other machines that were used, the newest first."""
     autosave_seconds: int = 20
     """From a stroke until it is saved for recovery."""
     model_folder: str = ""
@@ -62,6 +65,14 @@ def prefer_side(side: str) -> None:
     kept = _kept()
     if kept is not None and kept.window.side != side:
         kept.window.side = side
+
+
+def remember_machine(on: str) -> None:
+    """Offer the address of a machine before all others from now on."""
+    kept = _kept()
+    if kept is not None:
+        others = [each for each in kept.computing.machines.split() if each != on]
+        kept.computing.machines = " ".join([on, *others][:_MACHINES])
 
 
 def _kept() -> Any:

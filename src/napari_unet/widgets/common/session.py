@@ -45,6 +45,7 @@ class Session(QObject):
     kind_chosen: Final = Signal(str)  # "objects" or "classes"
     told_of_result: Final = Signal(str)  # what became of what is shown
     settings_loaded: Final = Signal(str, object)  # name of a preset, TrainConfig
+    machine_chosen: Final = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(QApplication.instance())
@@ -77,6 +78,8 @@ class Session(QObject):
         self.run: TrainingRun | None = None  # ties the training under way to the layers
         # Where the newest prediction appears: it lives on when the dock is closed.
         self.result: ShownPrediction | None = None
+        self.on: str | None = None  # address of another machine that trains; "": not said yet
+        self.trusted: bool = False  # whether everybody is who reaches a port there
         self.preset: str = "fast"  # and `settings`: what the Train widget shows
         self.settings: TrainConfig = preferred(TrainConfig())
         self._window: weakref.ref[QMainWindow] | None = None
@@ -89,7 +92,12 @@ class Session(QObject):
             task.stop()
 
     def end(self) -> None:
-        """Stop all work, and let go of the viewer and its layers: the window is gone."""
+        """Stop all work, and let go of the viewer and its layers: the window is gone.
+
+        What another machine trains goes on there.
+        """
+        if self.run is not None:
+            self.run.inbox.left.set()
         self.stop()
         for task in self.findChildren(BackgroundTask):
             task.ended.connect(self._let_go)
@@ -188,6 +196,12 @@ class Session(QObject):
         """Use a model from elsewhere: the last training here is no longer its origin."""
         self.trained, self.interrupted = None, interrupted
         self.set_model(model, name)
+
+    def choose_machine(self, on: str | None, trusted: bool = False) -> None:
+        """Train on the machine of an address from now on; None: on this one."""
+        if (on, trusted) != (self.on, self.trusted):
+            self.on, self.trusted = on, trusted
+            self.machine_chosen.emit()
 
     def choose_annotation(self, image: Image, annotation: Labels) -> None:
         """Remember which image is being painted in which layer, and tell the other widgets."""

@@ -21,6 +21,8 @@ from napari_unet.widgets.common.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.common.dock import Dock
+from napari_unet.widgets.common.dock import Dock, add_shortcuts
+from napari_unet.widgets.common.machine import training_place
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.starting import starting_model_box
 from napari_unet.widgets.common.task import Failed
@@ -72,6 +74,7 @@ class SegmentWidget(Dock):
             lambda: self.target.task.kind,
             lambda: self.options.cell_size.value,
         )
+        self.place: Final = training_place(self._session)
         self.class_button: Final = button("New class", "Paint a further class.", self.add_class)
         self.spots: Final = SpotsPanel(napari_viewer, self.starter)
         self.measure: Final = MeasurePanel(napari_viewer)
@@ -113,6 +116,7 @@ class SegmentWidget(Dock):
         )
         for section in (
             self.settings,
+            Section("Train on another machine", "The GPU of your lab.", self.place),
             Section("Where is it unsure?", "Spots to look at, and to paint on, next.", self.spots),
             Section("Measure and export", "A table of all cells, and files.", self.measure),
             self.link_section,

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_unet.data.binning import enlarging_for
 from napari_unet.data.labels import painted_bands
 from napari_unet.errors import NapariUNetError
+from napari_unet.run import WayNotice
 from napari_unet.tasks import task_of
 from napari_unet.training.events import (
     AnnotationsJoined,
@@ -207,6 +208,8 @@ class LearnPanel(QWidget):
     def _show_event(self, event: object) -> None:
         if isinstance(event, TrainingStarted):
             self.text.setText(f"Learning on {event.device}.")
+        elif isinstance(event, WayNotice):
+            self.text.setText(event.text)
         elif isinstance(event, StepDone):
             self.progress.setValue(round(1000 * event.progress))
         elif isinstance(event, PaintJudged):

@@ -27,6 +27,7 @@ from napari_unet.widgets.common.controls import (
 from napari_unet.widgets.common.copy_script import CopyScriptButton, training_to_copy
 from napari_unet.widgets.common.dock import Dock
 from napari_unet.widgets.common.layers import labels_of
+from napari_unet.widgets.common.machine import MachinePanel, device_of
 from napari_unet.widgets.common.pairs import PairsTable
 from napari_unet.widgets.common.placement import (
     anisotropy_of_scale,
@@ -85,6 +86,7 @@ class TrainWidget(Dock):
             "Where to compute. Automatic takes a GPU that works, else the CPU, and shows which.",
         )
         self.device_box.setCurrentIndex(self.device_box.findData(self._session.settings.device))
+        self.machine: Final = MachinePanel(self._session, self.device_box)
         self.preset_note: Final = Note()
         self.preset_note.setToolTip(VOXEL_SIZE_HELP)
         self.steps_box: Final = QSpinBox()
@@ -116,6 +118,7 @@ class TrainWidget(Dock):
             "Training steps. Stop early whenever you like; strokes painted meanwhile prolong it.",
         )
         add_row(form, "Device", self.device_box)
+        form.addRow(self.machine)
         layout.addLayout(form)
         self.train_button: QPushButton = button(
             "&Train", "Train a new network on what is painted.", self.start_training
@@ -172,7 +175,7 @@ class TrainWidget(Dock):
             unpainted=self.unpainted_box.currentData(),
             start=self.start_box.currentData(),
             steps=self.steps_box.value(),
-            device=self.device_box.currentData(),
+            device=device_of(self.device_box),
         )
 
     def start_training(self) -> None:
@@ -232,7 +235,7 @@ class TrainWidget(Dock):
             (self.kind_box, config.kind),
             (self.unpainted_box, config.unpainted),
             (self.start_box, config.start),
-            (self.device_box, config.device),
+            *(((self.device_box, config.device),) * (self._session.on is None)),
         ):
             box.setCurrentIndex(max(0, box.findData(value)))
 

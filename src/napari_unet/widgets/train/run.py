@@ -11,6 +11,8 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.labels import same_paint
+from napari_unet.errors import ConfigError
+from napari_unet.tasks.classes import CLASSES
 from napari_unet.training.events import AnnotationsJoined, Inbox, PaintJudged, View, ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
@@ -258,8 +260,15 @@ def begin_training(
     previous: TrainingState | TrainedNetwork | None,
     live: bool = True,
 ) -> None:
-    """Train on a snapshot of images and paint, in the background."""
+    """Train on a snapshot of images and paint, in the background, here or on another machine.
+
+    Raises ConfigError if it is not said which.
+    """
     session = session_of(viewer)
+    if session.on == "":
+        raise ConfigError("Another machine is to train: give its address, as ssh://me@gpu1.")
+    if session.on is not None:
+        config = config.changed(device="auto")  # over there others are there
     images = annotated_images(viewer, pairs)
     continues = previous is not None
     run = TrainingRun(viewer, pairs, images, config.ndim, session)
@@ -274,6 +283,8 @@ def begin_training(
         held_back=session.interrupted.held_back if continues and session.interrupted else (),
         checkpoint=keeper_of(viewer).model_path,
         files=tuple(pair.image.source.path for pair in pairs),
+        on=session.on,
+        trusted=session.trusted,
     )
     if session.run is not None:
         session.run.setParent(None)

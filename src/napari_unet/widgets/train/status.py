@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from napari.settings import get_settings
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_unet.run import WayNotice
 from napari_unet.training.events import (
     AnnotationsJoined,
     PaintJudged,
@@ -114,6 +115,8 @@ class TrainingStatus(QWidget):
         if isinstance(event, TrainingStarted):
             self._device = event.device
             self.status.setText(f"Training on {event.device}…")
+        elif isinstance(event, WayNotice):
+            self.status.setText(event.text)
         elif isinstance(event, StepDone):
             self._show_step(event)
         elif isinstance(event, Validated):

@@ -57,8 +57,10 @@ def training_events(
     held_back: tuple[Block, ...] = (),
     checkpoint: Path | None = None,
     files: Sequence[str | None] = (),
+    on: str | None = None,
+    trusted: bool = False,
 ) -> Generator[object, None, TrainingResult]:
-    """Prepare and train; the last event is a `TrainingOrigin`.
+    """Prepare and train, `on` another machine or here; the last event is a `TrainingOrigin`.
 
     `previous_data` is what the previous training learned from, if that was in this session,
     `held_back` what one in an earlier session held back, `checkpoint` a model file, `files` where
@@ -71,7 +73,12 @@ def training_events(
     from napari_unet.training.preparation import prepare_training
 
     data = prepare_training(images, config, previous_data or previous, held_back)
-    events = train_network(data, config, stop, previous, inbox=inbox)
+    if on is None:
+        events = train_network(data, config, stop, previous, inbox=inbox)
+    else:
+        from napari_unet.remote.training import train_on
+
+        events = train_on(on, trusted, data, config, stop, previous, inbox, images)
     events = _with_origin(events, config, files or [None] * len(images), previous is not None)
     if checkpoint is None:
         return (yield from events)
@@ -105,7 +112,7 @@ def _with_origin(
     yield TrainingOrigin(
         config,
         [(path, None) for path in files_of(files)],
-        Environment.of(choose_device(config.device)),
+        getattr(run.result, "environment", None) or Environment.of(choose_device(config.device)),
         started,
         now(),
         not_repeatable=why_not,
