@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_unet.errors import RemoteError
 from napari_unet.remote.jobs import Told
 from napari_unet.remote.painting import Sender, fill
 from napari_unet.remote.parcels import pack, sendable, unpack
-from napari_unet.remote.training import TrainedThere, train_on
+from napari_unet.remote.training import TrainedThere, name_of, train_on
 from napari_unet.run import Run
 from napari_unet.training.dataset import AnnotatedImage
 from napari_unet.training.events import AnnotationsJoined, Inbox, StepDone, View, ViewPredicted
 from napari_unet.training.preparation import prepare_training
 from training.builders import painted_cells, tiny_config
 
+from .test_training import worker_of
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_unet.training.config import TrainConfig
 
     Images = tuple[AnnotatedImage, ...]
@@ -112,14 +119,15 @@ class Watching:
         self.inbox, self.stop, self.images = Inbox(), threading.Event(), half_painted()
         self._address, self._config = address, config
 
-    def until_done(self, watch: Any) -> TrainedThere:
+    def until_done(self, watch: Any, run: str = "") -> TrainedThere:
         data = prepare_training(self.images, self._config)
-        training = Run(
-            train_on(
-                self._address, True, data, self._config, self.stop, None, self.inbox, self.images
-            )
-        )
-        return training.finish(watch)
+        about = data, self._config, self.stop, None, self.inbox, self.images, run
+        return Run(train_on(self._address, True, *about)).finish(watch)
+
+    @property
+    def name(self) -> str:
+        """What the training is called over there."""
+        return name_of(prepare_training(self.images, self._config), self._config, None)
 
 
 @pytest.mark.slow
@@ -155,10 +163,44 @@ class TestOverThere:
         assert seen[0].labels.shape == (96, 96)
 
     def test_who_leaves_stops_nothing(self, address: str) -> None:
-        from napari_unet.errors import RemoteError
-
         training = Watching(address, CONFIG.changed(steps=300, seed=3))
         with pytest.raises(RemoteError, match="goes on on"):
             training.until_done(lambda event: training.inbox.left.set())
         again = Watching(address, CONFIG.changed(steps=300, seed=3))
         assert again.until_done(lambda event: None).state.step == 300
+
+    def test_who_takes_it_up_tells_it_what_is_painted_since(self, address: str) -> None:
+        begun, later = Watching(address), Watching(address)
+        with pytest.raises(RemoteError, match="goes on on"):
+            begun.until_done(lambda event: begun.inbox.left.set())
+        later.images = all_painted(begun.images)
+        joined: list[AnnotationsJoined] = []
+
+        def note(event: object) -> None:
+            if isinstance(event, AnnotationsJoined):
+                joined.append(event)
+                later.stop.set()
+
+        later.until_done(note, begun.name)
+        assert joined[0].painted == np.count_nonzero(painted_cells()[1])
+
+    def test_what_is_not_there_any_more_is_not_taken_up(self, address: str) -> None:
+        with pytest.raises(RemoteError, match="Nothing of that training is on"):
+            Watching(address).until_done(lambda event: None, "0" * 32)
+
+    def test_paint_is_kept_where_the_worker_is_killed(self, address: str, there: Path) -> None:
+        training = Watching(address, CONFIG.changed(steps=1500, seed=5))
+        killed: list[int] = []
+
+        def act(event: object) -> None:
+            if isinstance(event, StepDone) and event.step == 5:
+                training.inbox.annotate(all_painted(training.images))
+            joined = list(there.glob("*/letter-0.json"))
+            if not killed and joined and list(there.glob("*/model.state.safetensors")):
+                killed.append(worker_of(address))
+                os.kill(killed[0], signal.SIGKILL)
+
+        result = training.until_done(act)
+        assert killed
+        assert result.trained.record.images[0].labels_sha256 == result.data.images[0].labels_sha256
+        assert result.data.painted == np.count_nonzero(painted_cells()[1])

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_unet.project.elsewhere import noted_in
 from napari_unet.widgets.common.machine import ELSEWHERE, MachinePanel
 from napari_unet.widgets.common.preferences import preferences, remember_machine
+from napari_unet.widgets.common.recovery import RecoveryBar, keeper_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.segment.dock import SegmentWidget
 from napari_unet.widgets.train.dock import TrainWidget
@@ -177,3 +179,33 @@ class TestWithAMachine:
         trained = session_of(desk.viewer).trained
         assert trained is not None
         assert trained.state.step == interrupted.step + 10
+
+    def test_a_training_is_taken_up_after_a_restart(
+        self, painted: Painted, address: str, make_viewer: Callable[[], Any]
+    ) -> None:
+        desk = training_on(painted, address, 400)
+        desk.qtbot.waitUntil(lambda: "Step" in desk.train.shown.status.text(), timeout=60_000)
+        keeper, run = keeper_of(desk.viewer), session_of(desk.viewer).run
+        assert run is not None
+        keeper.save_before_closing()
+        run.inbox.left.set()  # as where the window is gone
+        desk.wait_until_idle()
+        assert "goes on on" in desk.train.shown.status.text()
+
+        viewer = make_viewer()
+        bar = RecoveryBar(viewer)
+        bar.folder = keeper.folder
+        bar.restore()
+        session = session_of(viewer)
+        assert session.on == address
+        desk.qtbot.waitUntil(lambda: not session.training.running, timeout=60_000)
+        assert session.trained is not None
+        assert session.trained.state.step == 400
+        assert noted_in(keeper_of(viewer).folder) is None
+
+    def test_what_is_over_is_noted_no_more(self, painted: Painted, address: str) -> None:
+        desk = training_on(painted, address, 30)
+        desk.qtbot.waitUntil(lambda: "Step" in desk.train.shown.status.text(), timeout=60_000)
+        assert noted_in(keeper_of(desk.viewer).folder) is not None
+        desk.wait_until_idle()
+        assert noted_in(keeper_of(desk.viewer).folder) is None

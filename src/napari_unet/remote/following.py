@@ -46,16 +46,16 @@ def until_done(
     on: str,
     trusted: bool,
     run: str,
-    work: jobs.Work,
+    work: jobs.Work | None,
     stop: threading.Event,
     folder: Path,
     teller: Teller | None = None,
 ) -> Generator[Any, None, dict[str, Any]]:
     """Do work on another machine: pass on its events, return what it returns.
 
-    What it has written lies in `folder` then. Who tells it something meanwhile waits for a lost
-    connection as long as it takes, others for ten minutes. Raises RemoteError if the machine does
-    not answer.
+    What it has written lies in `folder` then. Without work, that of the run is taken up. Who tells
+    it something meanwhile waits for a lost connection as long as it takes, others for ten minutes.
+    Raises RemoteError if the machine does not answer.
     """
     heard, lost_at, tries, restarts, name = 0, None, 0, 0, ""
     letters = _Letters(run, teller)
@@ -93,19 +93,25 @@ def until_done(
             if impatient or stop.is_set():
                 raise RemoteError(
                     f"{name} does not answer any more. The work goes on there, and what it has "
-                    "learned is kept a week: the same command takes it up."
+                    "learned is kept a week: the same command takes it up, or Train on the same "
+                    "paint."
                 ) from error
         stop.wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
         tries += 1
 
 
-def _begin(machine: Machine, run: str, work: jobs.Work) -> Generator[Notice, None, bool]:
+def _begin(machine: Machine, run: str, work: jobs.Work | None) -> Generator[Notice, None, bool]:
     """Begin a run or take it up, and send what is not there; return whether it was begun."""
     found = machine.call(jobs.start, run, None)
     if found != "unknown":
         if found == "there":
             yield Notice(f"The work is taken up that goes on, or went on, on {machine.name}.")
         return bool(found == "begun")
+    if work is None:
+        raise RemoteError(
+            f"Nothing of that training is on {machine.name} any more: it was fetched, or nobody "
+            "has asked for it in a week. Train again."
+        )
     recipe, sent = _sent(machine, work)
     yield Notice(f"{sent / 1e6:.1f} MB were sent to {machine.name}.")
     return bool(machine.call(jobs.start, run, recipe) == "begun")

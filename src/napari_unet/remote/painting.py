@@ -69,6 +69,16 @@ class Sender:
         """As they are painted over there, with what was read of them."""
         self._sent = [len(pixels.boxes) for pixels in self._pixels]
 
+    def send_all(self) -> None:
+        """Send all paint and all that was read: it is not known what is there."""
+        painted = tuple(self.images)
+        self._sent = [0] * len(self._pixels)
+        self.images[:] = [
+            replace(each, labels=np.zeros(each.labels.shape, bool), corrected=None)
+            for each in painted
+        ]
+        self._inbox.annotate(painted)
+
     @property
     def data(self) -> TrainingData:
         """What is learned from now."""

@@ -71,12 +71,14 @@ def train_on(
     previous: TrainingState | TrainedNetwork | None = None,
     inbox: Inbox | None = None,
     images: Sequence[AnnotatedImage] = (),
+    run: str = "",
 ) -> Generator[TrainingEvent, None, TrainedThere]:
     """Train on the machine at an address; see `train_network`.
 
     The state is saved there now and then: where the connection is lost the training goes on, and
     the same call takes it up. On a CPU the weights are those of a training here, bit for bit. An
-    inbox needs the `images` that the data were made from.
+    inbox needs the `images` that the data were made from. With the name of a `run`, see `name_of`,
+    that training is taken up, whatever it began with.
 
     Raises RemoteError if the machine does not answer, or cannot train.
     """
@@ -84,8 +86,10 @@ def train_on(
     sent = sendable(data)
     sender = None if inbox is None else Sender(inbox, images, sent, config)
     painted = () if sender is None else tuple(sender.images)
-    work = partial(_train_there, sent, config, previous, painted, threads)
-    run = _run_of(data, config, previous)
+    work = None if run else partial(_train_there, sent, config, previous, painted, threads)
+    if run and sender is not None:
+        sender.send_all()
+    run = run or name_of(data, config, previous)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         events = until_done(on, trusted, run, work, stop, folder, sender)
@@ -118,7 +122,7 @@ def _beside(data: TrainingData, config: TrainConfig, state: TrainingState) -> Be
     return partial(said_together, classifier, share_of_network(state.step, state.history))
 
 
-def _run_of(
+def name_of(
     data: TrainingData, config: TrainConfig, previous: TrainingState | TrainedNetwork | None
 ) -> str:
     """Name a training by what it learns from, so that who asks for the same takes it up."""

@@ -277,9 +277,27 @@ class RecoveryBar(QWidget):
 
     def restore(self) -> None:
         """Open what was saved; the folder stays until it is discarded or swept."""
-        if self.folder is not None and open_folder(self._viewer, self.folder):
-            self.folder = None
-            self.setVisible(False)
+        folder = self.folder
+        if folder is None or not open_folder(self._viewer, folder):
+            return
+        self.folder = None
+        self.setVisible(False)
+        self._take_up(folder)
+
+    def _take_up(self, folder: Path) -> None:
+        """Listen again to what another machine has trained meanwhile, if one does."""
+        from napari_unet.project.elsewhere import forget_note, noted_in  # with pydantic
+        from napari_unet.widgets.train.run import take_up_training  # which imports this module
+
+        note = noted_in(folder)
+        if note is None:
+            return
+        try:
+            take_up_training(self._viewer, note)
+        except NapariUNetError as error:
+            show_error(str(error))
+        else:
+            forget_note(folder)  # this session notes it now
 
     def discard(self) -> None:
         """Delete what was saved."""
@@ -298,5 +316,9 @@ class RecoveryBar(QWidget):
         names = ", ".join(each.name or each.labels_name for each in project.images) or "no image"
         names += ", corrected results" if project.results else ""
         when = project.saved.replace("T", " ")[:16]
+        from napari_unet.project.elsewhere import noted_in  # with pydantic
+
         training = " and the training under way" if (folder / STATE_FILE).is_file() else ""
+        if (note := noted_in(folder)) is not None:
+            training = f" and the training that goes on on {note.on}"
         return f"Annotations of {names}{training} were saved on {when}, before napari ended."

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from napari_unet.data.axes import Region
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.project.elsewhere import Elsewhere
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage
     from napari_unet.training.state import TrainingState
@@ -259,6 +260,7 @@ def begin_training(
     config: TrainConfig,
     previous: TrainingState | TrainedNetwork | None,
     live: bool = True,
+    taken_up: Elsewhere | None = None,
 ) -> None:
     """Train on a snapshot of images and paint, in the background, here or on another machine.
 
@@ -285,6 +287,7 @@ def begin_training(
         files=tuple(pair.image.source.path for pair in pairs),
         on=session.on,
         trusted=session.trusted,
+        taken_up=taken_up,
     )
     if session.run is not None:
         session.run.setParent(None)
@@ -292,6 +295,28 @@ def begin_training(
     run.follow(session.training)
     session.training.start(work)
     keeper_of(viewer).save_now()
+
+
+def take_up_training(viewer: Viewer, note: Elsewhere) -> None:
+    """Go on listening to a training on another machine, with the layers it learns from.
+
+    Raises ConfigError if these are not open.
+    """
+    pairs = {
+        (pair.image.name, tuple(labels_of(pair.annotation).shape)): pair
+        for pair in ticked_pairs(viewer)
+    }
+    if not set(note.images) <= pairs.keys():
+        names = ", ".join(name for name, _ in note.images)
+        raise ConfigError(
+            f"The training that goes on on {note.on} learns from {names}; not all of it is open "
+            "and ticked, so it is left there."
+        )
+    session = session_of(viewer)
+    session.choose_machine(note.on, note.trusted)
+    found = tuple(pairs[each] for each in note.images)
+    config = session.settings.changed(kind=annotation_of(found[0].annotation).kind)
+    begin_training(viewer, found, config, None, taken_up=note)
 
 
 def what_to_continue(

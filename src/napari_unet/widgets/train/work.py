@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_unet.model.trained import TrainedNetwork
+    from napari_unet.project.elsewhere import Elsewhere
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.dataset import AnnotatedImage, TrainingData
     from napari_unet.training.events import Inbox, TrainingEvent
@@ -59,14 +60,17 @@ def training_events(
     files: Sequence[str | None] = (),
     on: str | None = None,
     trusted: bool = False,
+    taken_up: Elsewhere | None = None,
 ) -> Generator[object, None, TrainingResult]:
     """Prepare and train, `on` another machine or here; the last event is a `TrainingOrigin`.
 
-    `previous_data` is what the previous training learned from, if that was in this session,
-    `held_back` what one in an earlier session held back, `checkpoint` a model file, `files` where
-    the layers of the images come from.
+    A training on another machine is noted beside the checkpoint as long as it goes on; `taken_up`
+    is the note of one that is there already. `previous_data` is what the previous training learned
+    from, if that was in this session, `held_back` what one in an earlier session held back,
+    `checkpoint` a model file, `files` where the layers of the images come from.
     """
     import_for_training(stop)
+    from napari_unet.project.elsewhere import Elsewhere, forget_note
     from napari_unet.run import Notice
     from napari_unet.training.checkpoint import save_checkpoint, saving_checkpoints
     from napari_unet.training.loop import train_network
@@ -76,9 +80,14 @@ def training_events(
     if on is None:
         events = train_network(data, config, stop, previous, inbox=inbox)
     else:
-        from napari_unet.remote.training import train_on
+        from napari_unet.remote.training import name_of, train_on
 
-        events = train_on(on, trusted, data, config, stop, previous, inbox, images)
+        run = taken_up.run if taken_up else ""
+        events = train_on(on, trusted, data, config, stop, previous, inbox, images, run)
+        if checkpoint is not None:
+            known = tuple((each.name, tuple(each.labels.shape)) for each in images)
+            run = run or name_of(data, config, previous)
+            Elsewhere(on, trusted, run, known).note(checkpoint.parent)
     events = _with_origin(events, config, files or [None] * len(images), previous is not None)
     if checkpoint is None:
         return (yield from events)
@@ -87,6 +96,7 @@ def training_events(
         save_checkpoint(result.trained, result.state, checkpoint)
     except FileProblemError as error:
         yield Notice(f"The state of the training was not saved: {error}")
+    forget_note(checkpoint.parent)
     return result
 
 
