@@ -21,7 +21,6 @@ from napari_unet.widgets.common.controls import (
     scrolling_column,
 )
 from napari_unet.widgets.common.dock import Dock
-from napari_unet.widgets.common.dock import Dock, add_shortcuts
 from napari_unet.widgets.common.machine import training_place
 from napari_unet.widgets.common.recovery import RecoveryBar
 from napari_unet.widgets.common.starting import starting_model_box

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_unet.data.labels import same_paint
 from napari_unet.errors import ConfigError
-from napari_unet.tasks.classes import CLASSES
 from napari_unet.training.events import AnnotationsJoined, Inbox, PaintJudged, View, ViewPredicted
 from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.copy_to_annotation import AnnotationCopier
