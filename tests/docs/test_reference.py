@@ -91,7 +91,7 @@ def test_the_keywords_are_the_declared_settings_with_their_defaults(
     assert given == {name: setting.default for name, setting in declared(config).items()}
     others = {"self", "model", "path", "image", "on_event", "predictions", "truth", "labels"}
     others |= {"axes"} - set(declared(config))  # of the labels: no setting of linking
-    others |= {"must_link", "cannot_link"}  # what is known of these labels
+    others |= {"must_link", "cannot_link", "painted"}  # what is known of these labels
     assert set(keywords) - others == set(declared(config)) - others
 
 
