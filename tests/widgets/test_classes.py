@@ -92,6 +92,22 @@ def test_a_class_is_recoloured_in_layer_and_table(desk: Desk) -> None:
     assert swatch.data(Qt.ItemDataRole.DecorationRole).name() == "#ff0000"
 
 
+@pytest.mark.parametrize("kind", ["objects", "classes"])
+def test_a_layer_is_not_drawn_anew_in_the_colours_that_it_has(desk: Desk, kind: str) -> None:
+    desk.annotate.target.kind_box.setCurrentIndex(desk.annotate.target.kind_box.findData(kind))
+    desk.click(desk.annotate.new_button)
+    layer = desk.annotate.target.annotation
+    assert layer is not None
+    drawn: list[object] = []
+    layer.events.colormap.connect(drawn.append)
+
+    desk.annotate.target.painter.take_brush(2)
+    desk.annotate.target.painter.take_brush(1)
+    desk.annotate.target.painter.show_classes(layer)
+
+    assert not drawn
+
+
 def test_a_removed_class_takes_its_paint_along_and_undo_brings_it_back(desk: Desk) -> None:
     layer = paint_classes(desk)
     desk.click(desk.annotate.add_button)

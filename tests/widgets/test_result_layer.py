@@ -435,6 +435,12 @@ def test_classes_come_filled_at_40_percent(desk: Desk) -> None:
     assert (result_of(desk).contour, result_of(desk).opacity) == (0, 0.4)
 
 
+def test_classes_come_in_16_bits_whose_colours_napari_need_not_look_up(desk: Desk) -> None:
+    live(desk, painted_layer(desk, "classes"), np.full((9, 9), 65535, np.int32))
+    assert result_of(desk).data.dtype == np.uint16
+    assert result_of(desk).data[4, 4] == 65535
+
+
 def test_of_a_large_plane_no_outlines_are_computed() -> None:
     objects, plane = task_of("objects"), (2048, 2049)
     assert first_look(objects, plane) == FILLED

@@ -35,7 +35,7 @@ from napari_unet.widgets.common.regions import regions_layer
 from napari_unet.widgets.common.visible import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
@@ -167,9 +167,30 @@ def colour_layer(layer: Labels, values: Iterable[int]) -> None:
     if annotation.task.named:
         colours: dict[int | None, Any] = {None: "#ffffff", 0: "transparent"}
         colours |= {value: annotation.colour_of(value) for value in values}
-        layer.colormap = DirectLabelColormap(color_dict=colours)
-        return
-    layer.colormap = object_colours(annotation.colour_of(BACKGROUND_VALUE))
+        _colour_anew(layer, DirectLabelColormap(color_dict=colours))
+    else:
+        _colour_anew(layer, object_colours(annotation.colour_of(BACKGROUND_VALUE)))
+
+
+def _colour_anew(layer: Labels, wanted: CyclicLabelColormap | DirectLabelColormap) -> None:
+    """Show a layer in other colours; napari then draws all of it anew, so not in the same ones."""
+    shown = layer.colormap
+    if isinstance(wanted, CyclicLabelColormap):
+        same = isinstance(shown, CyclicLabelColormap) and np.array_equal(
+            shown.colors, wanted.colors
+        )
+    else:
+        same = isinstance(shown, DirectLabelColormap) and _same_colours(
+            shown.color_dict, wanted.color_dict
+        )
+    if not same:
+        layer.colormap = wanted
+
+
+def _same_colours(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[value], other[value]) for value in one
+    )
 
 
 def object_colours(background: str) -> CyclicLabelColormap:

@@ -33,10 +33,10 @@ _KEPT_PIXELS = 2**27  # of all results that are kept of one layer: half a gigaby
 class KeptResult:
     """What a result layer has shown before."""
 
-    shown: NDArray[np.int32]
-    predicted: NDArray[np.int32]
+    shown: NDArray[Any]
+    predicted: NDArray[Any]
     """The same array where nothing was corrected."""
-    taken: NDArray[np.int32] | None
+    taken: NDArray[Any] | None
     places: tuple[tuple[tuple[int, ...], Region], ...]
 
     @property
@@ -113,6 +113,18 @@ class Replaced:
         return KeptResult(shown, predicted, taken, self._places)
 
 
+def _task_of(kind: str) -> Task:
+    return next((task for task in TASKS.values() if task.kind == kind), CLASSES)
+
+
+def empty_result(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return zeros for a result of a kind: of classes in 16 bits, which napari draws at once.
+
+    Of more bits it looks up the colour of every pixel: a second and a half for 6,000 x 6,000.
+    """
+    return np.zeros(shape, np.uint16 if _task_of(kind).named else np.int32)
+
+
 @dataclass
 class Predicted(OfImage):
     """What belongs to a layer of results; kept in the layer's metadata."""
@@ -155,7 +167,7 @@ class Predicted(OfImage):
     @property
     def task(self) -> Task:
         """What was predicted; of probabilities, the likeliest class."""
-        return next((task for task in TASKS.values() if task.kind == self.kind), CLASSES)
+        return _task_of(self.kind)
 
     def copied(self, layer: Labels) -> Predicted:
         """Return the same for a layer that was just copied; nothing writes there."""

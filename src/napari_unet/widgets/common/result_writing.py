@@ -23,6 +23,7 @@ from napari_unet.widgets.common.result_layer import (
     Replaced,
     bright_colours,
     change_in_words,
+    empty_result,
     first_look,
     follow_colours,
 )
@@ -62,8 +63,8 @@ class ResultLayer:
     ) -> None:
         self._viewer, self._image, self._placement = viewer, image, placement
         self._annotation, self._whole = annotation, whole
-        self._pixels: NDArray[Any] = np.zeros(shape, np.int32)
-        self._about = Predicted(np.zeros(shape, np.int32), ndim, kind, start=start, part=part)
+        self._pixels = empty_result(kind, shape)
+        self._about = Predicted(empty_result(kind, shape), ndim, kind, start=start, part=part)
         self._about.image = image
         self.layer: Labels | None = None
         self._name = f"{image.name}{part and f' {part}'} prediction{' of a part' if start else ''}"
@@ -90,7 +91,7 @@ class ResultLayer:
     def show_tile(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
         """Show labels that are not final; corrected pixels stay."""
         box = self._box(frame, region)
-        np.copyto(self._pixels[box], labels, where=~self._corrected(box))
+        np.copyto(self._pixels[box], self._cast(labels), where=~self._corrected(box))
 
     def settle(self, frame: tuple[int, ...], region: Region, labels: NDArray[Any]) -> None:
         """Write labels that stay."""
@@ -106,7 +107,7 @@ class ResultLayer:
         box = self._box(frame, region)
         self._take_back(box)
         above = 0 if self._about.task.named else int(self._pixels.max(initial=0))
-        found = labels
+        found = labels = self._cast(labels)
         if self._replaced is not None or above:
             found = np.array(self._pixels[box])
             np.add(labels, above, out=found, where=labels > 0, casting="same_kind")
@@ -219,6 +220,7 @@ class ResultLayer:
         about.stale = True
         stays, numbered = corrected, about.task.named or self._whole
         largest = 0 if numbered and not stays.any() else int(self._pixels.max(initial=0))
+        labels = self._cast(labels)
         if not numbered:
             labels = _numbered(labels, shown, largest)
         if stays.any():
@@ -230,6 +232,9 @@ class ResultLayer:
         if about.taken is not None:
             np.copyto(about.taken[box], labels, where=~stays, casting="same_kind")
         shown[...] = labels
+
+    def _cast(self, labels: NDArray[Any]) -> NDArray[Any]:
+        return labels.astype(self._pixels.dtype, copy=False)
 
     def _cover(self, frame: tuple[int, ...], region: Region) -> None:
         """Remember that a box is predicted: those that lie within it need no mention more."""

@@ -12,7 +12,7 @@ from napari_unet.objects.linking import Known
 from napari_unet.objects.tracks import LinkMemory
 from napari_unet.project.contents import ProjectResult, ProjectTracks
 from napari_unet.widgets.common.layers import METADATA_KEY, plain_layers
-from napari_unet.widgets.common.result_layer import KeptResult, Predicted
+from napari_unet.widgets.common.result_layer import KeptResult, Predicted, empty_result
 from napari_unet.widgets.common.result_writing import ResultLayer
 from napari_unet.widgets.models.project_classes import open_classes, saved_classes
 from napari_unet.widgets.models.project_images import (
@@ -143,8 +143,9 @@ def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | 
 def _result_layer(
     viewer: Viewer, entry: ProjectResult, image: Image, placement: dict[str, Any]
 ) -> Labels:
+    dtype = empty_result(entry.kind, ()).dtype
     shown, predicted, taken = (
-        None if array is None else array.astype(np.int32)
+        None if array is None else array.astype(dtype)
         for array in (entry.shown, entry.predicted, entry.taken)
     )
     assert shown is not None
