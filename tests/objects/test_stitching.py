@@ -16,6 +16,7 @@ from napari_unet.objects.blocks import BlockObjects, final_numbers, own_labels
 from napari_unet.objects.limits import Limits
 from napari_unet.objects.separation import separate_objects, without_unsure
 from napari_unet.prediction.pipeline import number_objects
+from napari_unet.prediction.results import RESULT_TYPES
 from napari_unet.prediction.tiles import TilePlan
 
 Array = Any
@@ -33,7 +34,7 @@ def stitched(
     region = tuple(slice(0, size) for size in foreground.shape)
     corner = (0,) * foreground.ndim
     blocks = TilePlan(region, stride, corner, (margin,) * foreground.ndim)
-    result = np.zeros(foreground.shape, np.uint32)
+    joined = np.zeros(foreground.shape, np.uint32)
     parts, objects = [], []
     for number in range(len(blocks)):
         seen, own = blocks.seen(number), blocks[number]
@@ -41,11 +42,12 @@ def stitched(
         labels, found = own_labels(separate_objects(there, threshold=threshold), there, seen, own)
         parts.append(labels)
         objects.append(found)
-    plan: Any = SimpleNamespace(blocks=blocks, threshold=threshold, limits=limits)
+    result = RESULT_TYPES["objects"]
+    plan: Any = SimpleNamespace(blocks=blocks, threshold=threshold, limits=limits, result=result)
     tables, last = number_objects(plan, objects)
     for number, (labels, table) in enumerate(zip(parts, tables, strict=True)):
-        result[blocks[number]] = table[labels]
-    return result, last
+        joined[blocks[number]] = table[labels]
+    return joined, last
 
 
 def block_of(count: int) -> BlockObjects:

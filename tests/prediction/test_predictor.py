@@ -20,7 +20,7 @@ from napari_unet.errors import (
     NotEnoughMemoryError,
 )
 from napari_unet.model.inference import InferenceNetwork
-from napari_unet.prediction import predictor
+from napari_unet.prediction import in_memory
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.predictor import predict_image
 from napari_unet.prediction.results import FrameFinished, PredictionStarted, TilePredicted
@@ -252,7 +252,7 @@ def test_the_threshold_decides_what_is_foreground(monkeypatch: pytest.MonkeyPatc
 def test_a_result_that_memory_does_not_hold_is_refused_before_a_tile_is_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(predictor, "free_memory", lambda: 500_000)
+    monkeypatch.setattr(in_memory, "free_memory", lambda: 500_000)
     with pytest.raises(NotEnoughMemoryError, match=r"take 1\.0 MB of memory, 0\.5 MB are free"):
         predict(a_model(), noise(500, 500))
 

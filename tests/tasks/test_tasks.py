@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_unet.data.labels import Kind
-from napari_unet.errors import ConfigError, LabelsError
+from napari_unet.errors import ConfigError
 from napari_unet.evaluation.scores import METRICS
 from napari_unet.tasks import (
     FILLED,
@@ -86,12 +86,6 @@ def test_pixels_get_the_painted_value_of_their_class() -> None:
     table = ClassTable("classes", "unlabelled", (2, 5))
     found = table.task.decode(SURE, table, Decision(threshold=0.7))
     assert found[0].tolist() == [2, 5, 2, 5]
-
-
-def test_a_class_has_a_number_of_16_bits() -> None:
-    assert task_of("classes").painted([np.array([1, 65535])], "unlabelled", ()) == (1, 65535)
-    with pytest.raises(LabelsError, match=r"Class 65536 is out of range.*up to 65535"):
-        task_of("classes").painted([np.array([1, 65536])], "unlabelled", ())
 
 
 def test_classes_have_no_size() -> None:

@@ -20,6 +20,7 @@ from napari_unet.io.files import write_image
 from napari_unet.model import devices
 from napari_unet.model.trained import TrainedNetwork, load_network
 from napari_unet.provenance.card import PredictionCard, TrainingCard, read_card
+from napari_unet.widgets.common.annotation import annotation_of
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.predict.runs import CARD_KEY
 
@@ -108,12 +109,18 @@ def test_what_was_painted_trained_and_predicted_is_the_same_outside(
     run_in_python(copied(desk, desk.train.copy_button, "Python"), tmp_path)
     assert same_weights(load_network(folder / "script 2" / "model.safetensors"), model)
 
+    assert "# In the window painted cells are shown as they were painted" in copied(
+        desk, desk.predict.copy_button, "command line"
+    )
+    annotation_of(labels).used = False  # so that the window too shows the network alone
+    desk.click(desk.predict.predict_button)
+    desk.wait_until_idle()
     expected = desk.viewer.layers["disks prediction"].data
     run_in_shell(copied(desk, desk.predict.copy_button, "command line"), tmp_path)
-    result = folder / "script 3" / "results" / "disks.tif"
+    result = folder / "script 4" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
     run_in_python(copied(desk, desk.predict.copy_button, "Python"), tmp_path)
-    result = folder / "script 4" / "results" / "disks.tif"
+    result = folder / "script 5" / "results" / "disks.tif"
     np.testing.assert_array_equal(tifffile.imread(result), expected)
 
 

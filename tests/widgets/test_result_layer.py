@@ -441,6 +441,13 @@ def test_classes_come_in_16_bits_whose_colours_napari_need_not_look_up(desk: Des
     assert result_of(desk).data[4, 4] == 65535
 
 
+def test_a_class_with_a_larger_number_keeps_it(desk: Desk) -> None:
+    paint = painted_layer(desk, "classes")
+    paint.data = np.where(np.indices(paint.data.shape)[0] < 9, 70_000, 0)
+    live(desk, paint, np.full((9, 9), 70_000, np.int32))
+    assert result_of(desk).data[4, 4] == 70_000
+
+
 def test_of_a_large_plane_no_outlines_are_computed() -> None:
     objects, plane = task_of("objects"), (2048, 2049)
     assert first_look(objects, plane) == FILLED

@@ -67,7 +67,10 @@ class TrainedModel:
         """Network, classes, settings, scores and origin of the model."""
         return self.trained.record
 
-    @accepting(frames=list_of(SEVERAL), region=_BOX, used_channels=list_of(NUMBER), on_event=CALLED)
+    @accepting(
+        frames=list_of(SEVERAL), region=_BOX, used_channels=list_of(NUMBER), on_event=CALLED,
+        painted=ARRAY,
+    )  # fmt: skip
     def predict(
         self,
         image: ArrayLike,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.data.labels import BACKGROUND_VALUE, check_labels, class_target, values_in
-from napari_unet.errors import LabelsError
 from napari_unet.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from napari_unet.objects.corrections import Edit
     from napari_unet.tasks.base import Counts, Decision
     from napari_unet.tasks.table import ClassTable
-
-# So that results of classes are of 16 bits at most: napari draws those at once, larger ones by a
-# pass over all pixels.
-_LARGEST = 2**16 - 1
 
 
 class Classes(Task):
@@ -36,11 +31,6 @@ class Classes(Task):
             values |= values_in(check_labels(image_labels))
         if unpainted == "unlabelled":
             values.discard(0)
-        if max(values, default=0) > _LARGEST:
-            raise LabelsError(
-                f"Class {max(values)} is out of range: the numbers of classes go up to {_LARGEST}. "
-                "Give the classes smaller numbers, or choose kind 'objects'."
-            )
         return tuple(sorted(values))
 
     def n_classes(self, painted: Sequence[int]) -> int:

@@ -252,7 +252,8 @@ class ReducedNetwork(nn.Module):
         """Compute the scores with the weights of now; see `hand_over`."""
         self._reduced.copy_(self._exact)
         self._gradient.zero_()
-        self.twin.train(self._of[0].training)
+        if self.twin.training != self._of[0].training:  # BatchNorm is the network's own
+            self.twin.train(self._of[0].training)
         scores: Tensor = self.twin(images.to(self._reduced.dtype))
         return scores
 

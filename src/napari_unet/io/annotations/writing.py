@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.data.axes import UNKNOWN_SIZE
 from napari_unet.data.labels import check_labels
-from napari_unet.errors import ARRAY, MAPPING, PATH, TEXT, accepting
+from napari_unet.errors import ARRAY, MAPPING, PATH, TEXT, LabelsError, accepting
 from napari_unet.io.annotations.coco import coco
 from napari_unet.io.annotations.ctc import write_ctc
 from napari_unet.io.annotations.formats import ConvertConfig, axes_for, format_of
@@ -99,6 +99,7 @@ def write_objects(
     ConvertConfig(to, axes=axes, pixel_size=sizes)
     labels = check_labels(labels)
     axes = axes_for(labels.shape, axes)
+    found = _checked(classes or {})
     if to == "labels":
         write_labels(path, _small(labels), axes, sizes)
     elif to == "ctc":
@@ -106,14 +107,26 @@ def write_objects(
     elif to == "geff":
         write_geff(labels, path, axes, parents or {}, sizes)
     elif to == "csv":
-        write_csv(_joined(_table(labels, axes, image, sizes, names), classes or {}), path)
+        write_csv(_joined(_table(labels, axes, image, sizes, names), found), path)
     elif to == "roi":
         write_file(path, roi_zip(labels, axes, names))
     elif to == "coco":
         write_file(path, coco(labels, axes, names, f"{path.stem}.tif"))
     else:
-        table = _joined(_table(labels, axes, image, sizes), classes or {})
-        write_file(path, geojson(labels, axes, names, colours, table, _kinds(classes or {})))
+        table = _joined(_table(labels, axes, image, sizes), found)
+        write_file(path, geojson(labels, axes, names, colours, table, _kinds(found)))
+
+
+def _checked(classes: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the columns of a table of objects with classes; refuse what is none."""
+    found = {name: np.asarray(column) for name, column in classes.items()}
+    lengths = {column.shape for column in found.values()}
+    if found and not ({"index", "class"} <= found.keys() and len(lengths) == 1):
+        raise LabelsError(
+            f"classes has the columns {', '.join(map(repr, found))}; give 'index' and 'class', "
+            "with a row for each object, as classify_objects returns them."
+        )
+    return found
 
 
 def _small(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:

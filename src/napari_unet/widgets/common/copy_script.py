@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,14 +126,18 @@ def training_to_copy(viewer: Viewer, train: TrainWidget) -> ScriptBundle | None:
 
 
 def prediction_to_copy(
-    model: TrainedNetwork, image: Image, pixels: Any, config: PredictConfig
+    model: TrainedNetwork, image: Image, pixels: Any, config: PredictConfig, note: str
 ) -> ScriptBundle:
-    """Freeze a prediction of a whole image; what is returned is called in a worker."""
+    """Freeze a prediction of a whole image; what is returned is called in a worker.
+
+    The note, if any, says what the lines leave out.
+    """
     name, path = image.name, image.source.path
 
     def make(folder: Path) -> Script:
         from napari_unet.provenance.script_bundle import bundle_prediction, files_of
 
-        return bundle_prediction(folder, model, name, pixels, files_of([path])[0], config)
+        made = bundle_prediction(folder, model, name, pixels, files_of([path])[0], config)
+        return replace(made, notes=(*made.notes, note)) if note else made
 
     return make

@@ -117,12 +117,14 @@ def _task_of(kind: str) -> Task:
     return next((task for task in TASKS.values() if task.kind == kind), CLASSES)
 
 
-def empty_result(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return zeros for a result of a kind: of classes in 16 bits, which napari draws at once.
+def empty_result(kind: str, shape: tuple[int, ...], largest: int = 0) -> NDArray[Any]:
+    """Return zeros for a result of a kind; `largest` is the largest number of a class.
 
-    Of more bits it looks up the colour of every pixel: a second and a half for 6,000 x 6,000.
+    Classes are in 16 bits where that is enough, since napari draws those at once. Of more bits it
+    looks up the colour of every pixel: a second and a half for 6,000 x 6,000.
     """
-    return np.zeros(shape, np.uint16 if _task_of(kind).named else np.int32)
+    small = _task_of(kind).named and largest <= np.iinfo(np.uint16).max
+    return np.zeros(shape, np.uint16 if small else np.int32)
 
 
 @dataclass

@@ -45,7 +45,7 @@ class ResultLayer:
     What was corrected stays; what was there before is kept, and comes back on request. `whole` is
     whether all of the image is predicted: its objects then keep their numbers 1..N. Else they get
     those of the objects that they replace, and numbers that are new in the layer. `part` names the
-    one of several classes in layers that is shown.
+    one of several classes in layers that is shown, `largest` the largest number of a class.
     """
 
     def __init__(
@@ -60,11 +60,12 @@ class ResultLayer:
         start: tuple[int, ...] = (),
         whole: bool = False,
         part: str = "",
+        largest: int = 0,
     ) -> None:
         self._viewer, self._image, self._placement = viewer, image, placement
         self._annotation, self._whole = annotation, whole
-        self._pixels = empty_result(kind, shape)
-        self._about = Predicted(empty_result(kind, shape), ndim, kind, start=start, part=part)
+        self._pixels, predicted = (empty_result(kind, shape, largest) for _ in range(2))
+        self._about = Predicted(predicted, ndim, kind, start=start, part=part)
         self._about.image = image
         self.layer: Labels | None = None
         self._name = f"{image.name}{part and f' {part}'} prediction{' of a part' if start else ''}"

@@ -143,7 +143,8 @@ def _open_result(viewer: Viewer, entry: ProjectResult, images: Sequence[Image | 
 def _result_layer(
     viewer: Viewer, entry: ProjectResult, image: Image, placement: dict[str, Any]
 ) -> Labels:
-    dtype = empty_result(entry.kind, ()).dtype
+    largest = int(np.asarray(entry.shown).max(initial=0))
+    dtype = empty_result(entry.kind, (), largest).dtype
     shown, predicted, taken = (
         None if array is None else array.astype(dtype)
         for array in (entry.shown, entry.predicted, entry.taken)
@@ -157,8 +158,9 @@ def _result_layer(
         cast("Places", tuple(places)),
     )
     made = ResultLayer(
-        viewer, image, entry.kind, entry.ndim, shown.shape, placement, None, entry.start
-    )
+        viewer, image, entry.kind, entry.ndim, shown.shape, placement, None, entry.start,
+        largest=largest,
+    )  # fmt: skip
     layer = made.show_saved(kept, entry.name)
     _remember_links(layer.metadata[METADATA_KEY], entry)
     if entry.made_as != entry.name:  # the user has renamed it: no prediction replaces it

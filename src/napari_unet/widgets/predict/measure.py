@@ -131,17 +131,20 @@ class MeasurePanel(QWidget):
         import pandas as pd
 
         columns = dict(outcome.result)
+        features = features_with_classes(columns, object_classes_in(layer))
         annotation, of_all = self._session.annotation, class_of_all(layer)
         if of_all:
-            columns["class"] = np.full(len(columns["index"]), of_all, object)
+            features["class"] = of_all
         elif annotation is not None and annotation_of(annotation).task.named:
             known = annotation_of(annotation)
-            columns["class"] = np.array([known.name_of(int(v)) for v in columns["index"]])
-        layer.features = features_with_classes(columns, object_classes_in(layer))
+            features["class"] = [known.name_of(int(value)) for value in features["index"]]
+        layer.features = features
         tracks = tracks_beside(self._viewer, layer)
         if tracks is not None and _are_rows_of(tracks, columns):
             tracks.features = pd.DataFrame(columns)
-        self.text.setText(f"{len(columns['index'])} objects measured, {len(columns)} columns.")
+        self.text.setText(
+            f"{len(columns['index'])} objects measured, {len(features.columns)} columns."
+        )
 
 
 def _are_rows_of(tracks: Tracks, columns: Columns) -> bool:

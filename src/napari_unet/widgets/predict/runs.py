@@ -248,6 +248,7 @@ class ShownPrediction:
                 self._start,
                 self._whole,
                 part,
+                max(self.model.record.classes.painted, default=0),
             )
             self._labels[part].begin()
 

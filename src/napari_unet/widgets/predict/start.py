@@ -15,6 +15,7 @@ from napari_unet.prediction.results import PredictionProgress
 from napari_unet.widgets.common.controls import Note, duration, progress_bar, single_shot, stack
 from napari_unet.widgets.common.copy_script import prediction_to_copy
 from napari_unet.widgets.common.layers import pixels_of
+from napari_unet.widgets.common.pairs import paint_on
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.common.task import Finished
 from napari_unet.widgets.predict.runs import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from napari_unet.widgets.common.task import Outcome
     from napari_unet.widgets.predict.options import PredictOptions
 
+_NETWORK_ALONE = (
+    "In the window painted cells are shown as they were painted; this is what the network finds."
+)
 _TUNING_MS = 250  # after the last change of a number
 
 
@@ -106,7 +110,9 @@ class PredictionStarter:
         config = None if image is None else self._config_of_whole(image)
         if image is None or model is None or config is None:
             return None
-        return prediction_to_copy(model, image, pixels_of(image), config)
+        painted = paint_on(self._viewer, image, model.record.classes.task) is not None
+        note = _NETWORK_ALONE if painted else ""
+        return prediction_to_copy(model, image, pixels_of(image), config, note)
 
     def ready_image(self) -> Image | None:
         """Return the chosen image if it can be predicted now; else show what is missing."""

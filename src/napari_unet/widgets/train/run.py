@@ -238,6 +238,7 @@ def live_layer(viewer: Viewer, pair: LayerPair, ndim: int, part: str = "") -> Re
         placement_from_labels(paint),
         paint,
         part=part,
+        largest=int(labels_of(paint).max(initial=0)) if labels_of(paint).dtype.itemsize > 2 else 0,
     )
 
 
