@@ -157,6 +157,28 @@ def test_without_divisions_the_better_half_goes_on(config: LinkConfig) -> None:
     assert numbers_in(linked[1]) == [1, 2]
 
 
+def with_a_sister_at(column: int, width: int = 10) -> tuple[Labels, Labels]:
+    """A cell, and the next frame: one lies in it, 12 wide, and another begins at a column."""
+    mother, after = np.zeros((2, 30, 60), np.uint8)
+    mother[5:25, 5:25] = 1
+    after[5:25, 5:17] = 1
+    after[5:25, column : column + width] = 2
+    return mother, after
+
+
+def test_a_sister_that_has_moved_half_out_of_her_mother_is_a_daughter() -> None:
+    _, result = drained(with_a_sister_at(21), LinkConfig())
+    assert result.parents == {2: 1, 3: 1}
+
+
+@pytest.mark.parametrize(
+    ("column", "width"), [(23, 10), (22, 11), (17, 16)], ids=["beside", "hardly in", "too large"]
+)
+def test_what_lies_beside_a_cell_or_is_as_large_is_no_daughter(column: int, width: int) -> None:
+    _, result = drained(with_a_sister_at(column, width), LinkConfig(minimum_overlap=0))
+    assert result.parents == {}
+
+
 def test_a_crumb_is_no_daughter() -> None:
     whole = squares((5, 5), size=20)
     crumbled = whole.copy()

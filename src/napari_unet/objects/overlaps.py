@@ -121,6 +121,8 @@ def check_fits(number: int, dtype: np.dtype[Any]) -> None:
 # --- Which object of one frame goes on as which of the next: overlap, and scipy's assignment -----
 
 _MOSTLY = 0.5  # share of a daughter that lies in its mother
+_PARTLY = 0.3  # the same, where her sister lies mostly in her
+_DAUGHTER = 0.75  # of her mother's size she is smaller
 _NEARLY_ALL = 0.75  # what covers more of a mother is the mother herself, not a daughter
 
 
@@ -180,9 +182,19 @@ def divisions_among(overlaps: Overlaps) -> Overlaps:
     """Find the pairs of mother and daughter.
 
     Two or more objects that lie mostly in one of the previous frame are its daughters, unless one
-    of them covers nearly all of it: then the others are fragments.
+    of them covers nearly all of it: then the others are fragments. Daughters also move apart:
+    beside one that lies mostly in it, another need only lie partly in it, and in no other object
+    more, if both are as small as daughters are.
     """
-    inside = overlaps.where(overlaps.share_of_following > _MOSTLY)
+    small = overlaps.share_of_previous < _DAUGHTER * overlaps.share_of_following  # sizes
+    mostly = overlaps.share_of_following > _MOSTLY
+    most = np.zeros(overlaps.following.max(initial=0) + 1)
+    np.maximum.at(most, overlaps.following, overlaps.share_of_following)
+    partly = overlaps.share_of_following == most[overlaps.following]
+    partly &= small & (overlaps.share_of_following > _PARTLY) & ~mostly
+    with_sister = np.zeros(overlaps.previous.max(initial=0) + 1, bool)
+    with_sister[overlaps.previous[mostly & small]] = True
+    inside = overlaps.where(mostly | (partly & with_sister[overlaps.previous]))
     if not inside.previous.size:
         return inside
     n_daughters = np.bincount(inside.previous)
