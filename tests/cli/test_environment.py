@@ -21,6 +21,7 @@ from napari_unet.cli.doctor import (
     binding_problems,
     display_problems,
     library_problems,
+    old_python_problems,
     plugin_problems,
     screen_notes,
 )
@@ -233,6 +234,18 @@ def test_two_qt_bindings_are_found() -> None:
     assert what.startswith("PyQt6 and PySide6 are installed together")
     assert remedy.endswith("pip uninstall PySide6")
     assert list(binding_problems({"QT_API": "pyqt6"}, ["PyQt6", "PySide6"])) == []
+
+
+@pytest.mark.parametrize(
+    ("pyside", "python", "found"),
+    [("6.12.0", (3, 11), 1), ("6.11.1", (3, 11), 0), ("6.12.0", (3, 12), 0), ("0", (3, 11), 0)],
+)
+def test_a_pyside_that_aborts_an_old_python_is_found(
+    pyside: str, python: tuple[int, int], found: int
+) -> None:
+    problems = list(old_python_problems(pyside, python))
+    assert len(problems) == found
+    assert all("PySide6<6.12" in problem.remedy for problem in problems)
 
 
 def test_a_qt_binding_that_is_chosen_but_missing_is_found() -> None:

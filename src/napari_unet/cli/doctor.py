@@ -13,9 +13,11 @@ import sys
 from ctypes.util import find_library
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from napari_unet.cli import environment
 from napari_unet.cli.environment import (
@@ -161,6 +163,19 @@ def binding_problems(
     )
 
 
+def old_python_problems(
+    pyside: str | None = None, python: tuple[int, ...] = sys.version_info[:2]
+) -> Iterator[Problem]:
+    """Find PySide6 6.12 or newer with Python 3.11, which ends after some thousand signals of Qt."""
+    if pyside is None:
+        pyside = version("PySide6") if installed(("PySide6",)) else "0"
+    if python < (3, 12) and Version(pyside) >= Version("6.12"):
+        yield Problem(
+            f"PySide6 {pyside} makes Python {'.'.join(map(str, python))} abort while it works.",
+            f"{sys.executable} -m pip install 'PySide6<6.12'",
+        )
+
+
 def library_problems(can_load: Callable[[str], bool] | None = None) -> Iterator[Problem]:
     """Find libraries of the system that Qt needs on Linux."""
     can_load = _can_load if can_load is None else can_load
@@ -247,6 +262,7 @@ def _can_load(library: str) -> bool:
 EXAMINATIONS = (
     *environment.EXAMINATIONS,
     binding_problems,
+    old_python_problems,
     library_problems,
     display_problems,
     plugin_problems,
