@@ -47,12 +47,12 @@ def cells(*verdicts: Verdict) -> tuple[PaintedCell, ...]:
     ("verdicts", "words"),
     [
         ((), ""),
-        (("found",), "The painted cell is found."),
-        (("found",) * 3, "All 3 painted cells are found."),
-        (("found", "merged", "merged"), "1 of 3 painted cells is found; 2 are merged."),
-        (("found", "found", "missed"), "2 of 3 painted cells are found; 1 is missed."),
-        (("merged", "missed"), "0 of 2 painted cells are found; 1 is merged, 1 is missed."),
-        (("missed",), "0 of 1 painted cell are found; 1 is missed."),
+        (("found",), "The model finds the painted cell."),
+        (("found",) * 3, "The model finds all 3 painted cells."),
+        (("found", "merged", "merged"), "The model finds 1 of 3 painted cells; 2 are merged."),
+        (("found", "found", "missed"), "The model finds 2 of 3 painted cells; 1 is missed."),
+        (("merged", "missed"), "The model finds 0 of 2 painted cells; 1 is merged, 1 is missed."),
+        (("missed",), "The model finds 0 of 1 painted cell; 1 is missed."),
     ],
 )
 def test_painted_cells_are_told_in_words(verdicts: tuple[Verdict, ...], words: str) -> None:
@@ -106,7 +106,7 @@ def test_without_painted_cells_there_is_no_line(docks: Docks) -> None:
 def test_where_all_cells_are_found_there_is_nothing_to_show(docks: Docks) -> None:
     line = judge(docks, *cells("found", "found"))
 
-    assert line.text.text() == "All 2 painted cells are found."
+    assert line.text.text() == "The model finds all 2 painted cells."
     assert not line.show_button.isVisible()
 
 
@@ -229,7 +229,7 @@ def test_a_training_says_how_many_painted_cells_are_found(painted: Painted) -> N
     desk.click(desk.train.train_button)
     desk.wait_until_idle()
 
-    assert "painted cells are found" in desk.train.shown.cells.text.text()
+    assert "The model finds" in desk.train.shown.cells.text.text()
 
 
 @pytest.mark.canvas

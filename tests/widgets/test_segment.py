@@ -583,7 +583,7 @@ def test_the_cells_that_are_counted_are_those_on_screen(bench: Bench) -> None:
     missed = replace(found, iou=0.1, verdict="missed")
     bench.session.training.happened.emit(PaintJudged(10, (found,), best=True))
     bench.session.training.happened.emit(PaintJudged(25, (missed,)))  # which is not kept
-    assert bench.dock.learn.cells.text.text() == "The painted cell is found."
+    assert bench.dock.learn.cells.text.text() == "The model finds the painted cell."
 
 
 def test_moving_about_is_nothing_new(painted: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import threading
 import zlib
 from dataclasses import dataclass
@@ -306,12 +307,16 @@ def _all_in(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _size_of(path: Path) -> int:
     """Return how many bytes a file has; refuse what is no file."""
     try:
-        if path.is_dir():
-            raise ModelFileError(f"{path} is a folder, not a model file.")
-        if path.is_file():
-            return path.stat().st_size
+        # `is_file` of Python 3.14 answers no where it may not, or cannot, know.
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise ModelFileError(f"There is no model file {path}.") from None
     except OSError as error:  # a name that is too long, a share that is gone
         raise ModelFileError(f"Cannot read {path}: {error.strerror or error}.") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise ModelFileError(f"{path} is a folder, not a model file.")
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
     raise ModelFileError(f"There is no model file {path}.")
 
 

@@ -34,7 +34,8 @@ class PaintedCellsLine(QWidget):
         self.text.setToolTip(
             "Found: one object covers the painted cell, and no other painted one. Merged: one "
             "object covers it and another painted cell. Missed: no object matches it. A stroke "
-            "counts as a cell, by its painted pixels."
+            "counts as a cell, by its painted pixels. This is what the model finds by itself: the "
+            "result shows painted cells as you painted them."
         )
         self.show_button: Final = button(
             "Show",
@@ -79,7 +80,7 @@ class PaintedCellsLine(QWidget):
 
 
 def cells_in_words(cells: Sequence[PaintedCell]) -> str:
-    """Return a sentence: "8 of 10 painted cells are found; 2 are merged."; empty without cells."""
+    """Return a sentence, "The model finds 8 of 10 painted cells; 2 are merged."; "" without any."""
     total = len(cells)
     found, merged, missed = (
         sum(cell.verdict == verdict for cell in cells) for verdict in ("found", "merged", "missed")
@@ -87,12 +88,11 @@ def cells_in_words(cells: Sequence[PaintedCell]) -> str:
     if not total:
         return ""
     if found == total:
-        return (
-            "The painted cell is found." if total == 1 else f"All {total} painted cells are found."
-        )
+        all_of_them = "the painted cell" if total == 1 else f"all {total} painted cells"
+        return f"The model finds {all_of_them}."
     wrong = [f"{_are(n)} {word}" for n, word in ((merged, "merged"), (missed, "missed")) if n]
     of = "painted cell" if total == 1 else "painted cells"
-    return f"{found} of {total} {of} {_verb(found)} found; {', '.join(wrong)}."
+    return f"The model finds {found} of {total} {of}; {', '.join(wrong)}."
 
 
 def new_cells_in_words(cells: Sequence[PaintedCell]) -> str:
