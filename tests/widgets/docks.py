@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.classify.dock import ClassifyWidget
 from napari_unet.widgets.models.dock import ModelsWidget
 from napari_unet.widgets.predict.dock import PredictWidget
 from napari_unet.widgets.train.dock import TrainWidget
@@ -49,7 +50,7 @@ _CONTROLS = (
 
 @dataclass(frozen=True)
 class Docks:
-    """A window with all four docks below each other."""
+    """A window with five docks below each other."""
 
     window: QMainWindow
     viewer: ViewerModel
@@ -57,11 +58,12 @@ class Docks:
     train: TrainWidget
     predict: PredictWidget
     models: ModelsWidget
+    classify: ClassifyWidget
 
     @property
     def all(self) -> dict[str, QWidget]:
         """The docks by name."""
-        names = ("annotate", "train", "predict", "models")
+        names = ("annotate", "train", "predict", "models", "classify")
         return {name: getattr(self, name) for name in names}
 
 
@@ -84,6 +86,7 @@ def open_docks(theme: str = "dark", points: int = 9) -> Iterator[Docks]:
         TrainWidget(viewer),
         PredictWidget(viewer),
         ModelsWidget(viewer),
+        ClassifyWidget(viewer),
     )
     for dock in docks.all.values():
         place = QDockWidget()

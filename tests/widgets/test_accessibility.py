@@ -22,7 +22,7 @@ from .docks import (
     stops_in,
 )
 
-DOCKS = ("annotate", "train", "predict", "models")
+DOCKS = ("annotate", "train", "predict", "models", "classify")
 
 
 @pytest.fixture

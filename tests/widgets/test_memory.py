@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.widgets.annotate.dock import AnnotateWidget
+from napari_unet.widgets.classify.dock import ClassifyWidget
 from napari_unet.widgets.common.session import session_of
 from napari_unet.widgets.models.dock import ModelsWidget
 from napari_unet.widgets.predict.dock import PredictWidget
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.canvas
 
-DOCKS = (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget)
+DOCKS = (AnnotateWidget, TrainWidget, PredictWidget, ModelsWidget, ClassifyWidget)
 
 
 @pytest.mark.slow

@@ -100,37 +100,37 @@ class ClassifyWidget(Dock):
         self._choose_layer()
 
     def _make_buttons(self, viewer: Viewer) -> None:
-        self.add_button = button("&Add class", "Add a class.", self.add_class)
+        self.add_button = button("Add class", "Add a class.", self.add_class)
         self.remove_button = button(
-            "&Remove class", "Remove the chosen class, with its examples.", self.remove_class
+            "Remove class", "Remove the chosen class, with its examples.", self.remove_class
         )
         self.erase_button = button(
-            "&Erase (E)",
+            "Erase (E)",
             "Click examples to take their class away: they are found as the others are.",
             partial(self.take, ERASE),
         )
         self.erase_button.setCheckable(True)
         self.undo_button = button(
-            "&Undo", "Take back the last click or drag; Ctrl+Z while you click.", self.undo
+            "Undo", "Take back the last click or drag; Ctrl+Z while you click.", self.undo
         )
         self.next_button = button(
-            "&Next unsure (U)",
+            "Next unsure (U)",
             "Go to the object whose class is least certain: an example there teaches most.",
             self.next_unsure,
         )
         self.stop_button = button(
-            "&Stop", "Stop measuring the objects.", self.classifying.describing.stop
+            "Stop", "Stop measuring the objects.", self.classifying.describing.stop
         )
         self.give_button = button(
-            "&Give class (G)",
+            "Give class (G)",
             "Give the objects whose numbers are written above the chosen class; with Erase, none.",
             self.give_numbers,
         )
         self.load_button = button(
-            "&Load classifier…", "Let examples from a file count as well.", self.ask_to_load
+            "Load classifier…", "Let examples from a file count as well.", self.ask_to_load
         )
         self.save_button = button(
-            "Save &classifier…",
+            "Save classifier…",
             "Save all examples, for other images: Load classifier here, or napari-unet classify.",
             self.ask_to_save,
         )
