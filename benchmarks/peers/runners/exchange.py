@@ -3,7 +3,8 @@
 Runs in the environment of each program, so it needs no more than NumPy and tifffile. A job is a
 folder: ``job.json``, ``train/*.npz`` (image, labels) and ``test/*.npz`` (image) go in,
 ``predicted/*.tif`` and ``result.json`` come out, ``large.json`` where an edge length is named.
-All seconds are those of processors: another program on the same machine does not change them.
+All seconds are those of processors: another program on the same machine changes them less (by a
+quarter at most, as seen) than those of a clock.
 """
 
 from __future__ import annotations
